@@ -1,0 +1,116 @@
+"""The contract of every searcher: pure ask and tell, no I/O, no clock, no execution.
+
+A searcher's state is a fold over what it was told. Two things make it reproducible:
+
+* trials told between two asks are folded in the order of their ids, at the next ask;
+* the generator of ask number k is ``default_rng(SeedSequence([seed, k]))``.
+
+So the asks follow from the seed and from which trials each ask had seen, and a study's
+history records just that (``Trial.ask_number``, ``Trial.ask_saw``, ``Trial.outcome_number``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dhflow.errors import SearchError
+from dhflow.space import SearchSpace
+from dhflow.trial import Suggestion, Trial
+
+
+class Searcher(ABC):
+    """Base of all searchers.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    seed : int
+        Fixes the search.
+
+    Notes
+    -----
+    A subclass implements :meth:`_ask` and, if it learns, :meth:`_fold`. Its options are
+    keyword-only arguments of its constructor, so an unknown option is an error.
+    """
+
+    name: ClassVar[str]
+    """Under which ``searcher="…"`` finds it."""
+
+    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
+        self.space = space
+        self.seed = seed
+        self._n_asks = 0
+        self._n_suggested = 0
+        self._unfolded: dict[int, Trial] = {}
+        self._folded: set[int] = set()
+
+    def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Suggestion]:
+        """Suggest up to `n` trials.
+
+        Parameters
+        ----------
+        n : int
+            How many, at least 1.
+        pending : sequence of Trial
+            Every trial that was suggested (by anybody) and has not been told.
+
+        Returns
+        -------
+        list of Suggestion
+            Empty when there is nothing to suggest before the next tell; fewer than `n` when
+            the space holds no more untried configs.
+        """
+        if n < 1:
+            raise SearchError(f"ask({n}): ask for at least one trial")
+        self._fold_told()
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, self._n_asks]))
+        suggestions = self._ask(n, pending, rng)
+        self._n_asks += 1
+        self._n_suggested += len(suggestions)
+        return suggestions
+
+    def tell(self, trials: Iterable[Trial]) -> None:
+        """Report finished trials, the searcher's own and others'; telling one twice changes nothing."""
+        for trial in trials:
+            if not trial.is_finished:
+                raise SearchError(f"tell: trial {trial.trial_id} is {trial.status.value}, not finished")
+            if trial.trial_id not in self._folded:
+                self._unfolded[trial.trial_id] = trial
+
+    def replayed(self, n_suggested: int) -> None:
+        """Take note of an ask that the history holds: `n_suggested` suggestions, nothing is computed."""
+        self._fold_told()
+        self._n_asks += 1
+        self._n_suggested += n_suggested
+
+    @property
+    def n_asks(self) -> int:
+        """How many asks have been answered: the number of the next one."""
+        return self._n_asks
+
+    def state(self) -> dict[str, Any]:
+        """Return a JSON snapshot of what is not a fold over told trials."""
+        return {"n_asks": self._n_asks, "n_suggested": self._n_suggested}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a snapshot of :meth:`state` back, on a searcher that was told the same trials."""
+        self._n_asks = int(state["n_asks"])
+        self._n_suggested = int(state["n_suggested"])
+
+    def _fold_told(self) -> None:
+        if self._unfolded:
+            batch = [self._unfolded[trial_id] for trial_id in sorted(self._unfolded)]
+            self._unfolded.clear()
+            self._folded.update(each.trial_id for each in batch)
+            self._fold(batch)
+
+    @abstractmethod
+    def _ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Suggestion]:
+        """Suggest up to `n` trials; everything told has been folded."""
+
+    def _fold(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - most designs learn nothing
+        """Learn from finished trials, given in the order of their ids; override to learn."""
