@@ -261,8 +261,8 @@ def _trial_to_json(trial: Trial) -> JsonDict:
         data["source"] = trial.source.value
     if trial.ask_number is not None:
         data["ask"] = [trial.ask_number, trial.ask_saw]
-    for key in ("budget", "parent_id", "priority"):
-        if getattr(trial, key):
+    for key, absent in (("budget", None), ("parent_id", None), ("priority", 0)):
+        if getattr(trial, key) != absent:
             data[key] = getattr(trial, key)
     for key in ("meta", "values", "metrics"):
         if getattr(trial, key):
