@@ -103,7 +103,7 @@ def _finite(name: str, value: object) -> float:
     if isinstance(value, bool) or not (isinstance(value, Real) or hasattr(value, "__float__")):
         raise ObjectiveError(f"{name!r} must be a number, the objective returned {_describe(value)}")
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError) as error:
         raise ObjectiveError(f"{name!r} must be one number, the objective returned {_describe(value)}") from error
     if not math.isfinite(number):

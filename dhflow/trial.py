@@ -10,13 +10,11 @@ import enum
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dhflow.objective import MetricValue
 
 Config = Mapping[str, Any]
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class TrialStatus(str, enum.Enum):
@@ -228,15 +226,15 @@ class Trial:
     budget: float | None = None
     parent_id: int | None = None
     priority: int = 0
-    meta: Mapping[str, Any] = _EMPTY
+    meta: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     source: TrialSource = TrialSource.SEARCHER
     ask_number: int | None = None
     ask_saw: int | None = None
     created_at: float = 0.0
-    values: Mapping[str, float] = _EMPTY
+    values: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[float, ...] = ()
-    metrics: Mapping[str, MetricValue] = _EMPTY
+    metrics: Mapping[str, MetricValue] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     outcome_number: int | None = None
 

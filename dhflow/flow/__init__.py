@@ -1,0 +1,1 @@
+"""Running trials: the completion loop, its driver, pools of workers and sites."""

@@ -1,0 +1,44 @@
+"""The history of a study: an append-only journal while it is open, one HDF5 file for good.
+
+``FORMAT.md`` in this folder states both for people who write a reader of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dhflow.history.comparison import check_same_study as check_same_study
+    from dhflow.history.export import export_history as export_history
+    from dhflow.history.reader import exists as exists
+    from dhflow.history.reader import load_header as load_header
+    from dhflow.history.reader import load_record as load_record
+    from dhflow.history.reader import read_curve as read_curve
+    from dhflow.history.reader import read_measurements as read_measurements
+    from dhflow.history.recovery import recover as recover
+    from dhflow.history.store import History as History
+
+# Loaded on first use: the helper process needs other parts than the driver, and the core needs only the events.
+_HOMES = {
+    "check_same_study": "comparison",
+    "exists": "reader",
+    "export_history": "export",
+    "History": "store",
+    "load_header": "reader",
+    "load_record": "reader",
+    "read_curve": "reader",
+    "read_measurements": "reader",
+    "recover": "recovery",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dhflow.history' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dhflow.history.{home}"), name)
+    globals()[name] = value
+    return value

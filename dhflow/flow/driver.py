@@ -1,0 +1,257 @@
+"""The thin driver: carries the loop's instructions out over an executor, a searcher and a history.
+
+One thread owns the loop and the history. Futures, the searcher's thread and signals only put
+messages into its inbox; it sleeps until one comes or the loop wants to be woken.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dhflow.errors import HistoryError, SearchError
+from dhflow.flow.asker import Asker
+from dhflow.flow.call import Call
+from dhflow.flow.loop import CompletionLoop
+from dhflow.flow.message import Instructions, LoopEvent, Slots, StopAsked
+from dhflow.flow.pool import Pool
+from dhflow.flow.run_directory import RunDirectory
+from dhflow.history.event import Event
+from dhflow.searcher.base import Searcher
+from dhflow.trial import Trial
+
+_log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+"""The driver looks up at least this often: progress, checkpoints, limits."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DISK_RETRY_S = 1.0
+
+
+class Journal(Protocol):
+    """What the driver needs of a history."""
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Make events durable, all or none; raises HistoryError with its errno."""
+
+    def maybe_checkpoint(self) -> None:
+        """Renew the HDF5 file when it is time."""
+
+
+class Observer(Protocol):
+    """Whoever watches a running study; called in the driver's thread, so it must be quick."""
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Take note of a finished trial."""
+
+    def tick(self, driver: Driver) -> None:
+        """Look at the state, about once a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    trial_id: int
+    attempt: int
+    future: Future[Any]
+
+
+class Driver:
+    """Runs one session of a study.
+
+    Parameters
+    ----------
+    loop : CompletionLoop
+    searcher : Searcher
+        That has been told every outcome of the loop's record.
+    call : Call
+    pool : Pool
+    run_directory : RunDirectory
+    journal : Journal, optional
+        None keeps nothing.
+    observers : sequence of Observer
+    """
+
+    def __init__(
+        self,
+        loop: CompletionLoop,
+        searcher: Searcher,
+        *,
+        call: Call,
+        pool: Pool,
+        run_directory: RunDirectory,
+        journal: Journal | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.loop = loop
+        self.pool = pool
+        self.message = ""
+        self._call = call
+        self.run_directory = run_directory
+        self._journal = journal
+        self._observers = observers
+        self._inbox: queue.SimpleQueue[LoopEvent | _Done | Exception] = queue.SimpleQueue()
+        self.asker = Asker(searcher, loop.record.n_outcomes, self._inbox.put)
+        self._wake_at: float | None = None
+        self._next_tick = 0.0
+        self.began = time.monotonic()
+
+    def post(self, event: LoopEvent) -> None:
+        """Put an event into the inbox; safe from any thread and from a signal handler."""
+        self._inbox.put(event)
+
+    def stop(self, reason: str) -> None:
+        """Ask the session to end now; running trials get a short grace."""
+        self.post(StopAsked(reason))
+
+    def run(self) -> str:
+        """Run until a limit is reached; return why the session ended.
+
+        Raises
+        ------
+        ExecutionError
+            If no trial can run any more.
+        SearchError
+            If the searcher fails, or the first trials all fail in the same way.
+        HistoryError
+            If the history cannot be written, for another reason than a full disk.
+        """
+        self.began = time.monotonic()
+        try:
+            early = [event for event in map(self._understand, self._drain()) if event is not None]
+            reason = self._step([Slots(self.pool.n_slots, self.pool.n_nodes), *early])
+            while reason is None:
+                reason = self._step(self._wait())
+        except Exception as error:
+            self._give_up_after(error)
+            raise
+        finally:
+            self.asker.close()
+        self._tick()
+        return reason
+
+    def _step(self, events: Iterable[LoopEvent]) -> str | None:
+        todo = self.loop.handle(events, now=time.monotonic(), wall=time.time())
+        self.asker.tell(todo.tell)
+        while todo.ask and self.asker.is_cheap:
+            answer = self.asker.ask(todo.ask, self.loop.pending)
+            more = self.loop.handle([answer], now=time.monotonic(), wall=time.time())
+            self.asker.tell(more.tell)
+            todo = _joined(todo, more)
+        self._carry_out(todo)
+        return todo.finish
+
+    def _carry_out(self, todo: Instructions) -> None:
+        self._record(todo.records)
+        for trial in todo.stop:
+            self.run_directory.request_stop(trial)
+        for trial in todo.submit:
+            self._submit(trial)
+        if todo.ask:
+            self.asker.ask_aside(todo.ask, self.loop.pending)
+        for trial in todo.announce:
+            self.run_directory.tidy(trial)
+            for observer in self._observers:
+                observer.trial_ended(trial)
+        self._wake_at = todo.wake_at
+        if time.monotonic() >= self._next_tick:
+            self._tick()
+
+    def _submit(self, trial: Trial) -> None:
+        number = len(trial.attempts)
+        future = self._call.submit(trial, self._deadline())
+        # The callback runs in the executor's thread and only puts; the result is read in ours.
+        future.add_done_callback(lambda done: self._inbox.put(_Done(trial.trial_id, number, done)))
+
+    def _deadline(self) -> float | None:
+        deadline = self.loop.deadline
+        return None if deadline is None else time.time() + deadline - time.monotonic()
+
+    def _wait(self) -> list[LoopEvent]:
+        """Sleep until something comes or the loop wants to look; return all that has come."""
+        until = min(self._next_tick, self._wake_at or self._next_tick)
+        try:
+            first = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            return []
+        return [event for event in map(self._understand, [first, *self._drain()]) if event is not None]
+
+    def _drain(self) -> list[LoopEvent | _Done | Exception]:
+        messages: list[LoopEvent | _Done | Exception] = []
+        try:
+            while True:
+                messages.append(self._inbox.get_nowait())
+        except queue.Empty:
+            return messages
+
+    def _understand(self, message: LoopEvent | _Done | Exception) -> LoopEvent | None:
+        if isinstance(message, Exception):
+            raise SearchError(f"the searcher failed: {message!r}") from message
+        if not isinstance(message, _Done):
+            return message
+        trial = self.loop.record.trials[message.trial_id]
+        if len(trial.attempts) != message.attempt or message.trial_id not in self.loop.running:
+            return None  # it was given up, and comes too late
+        return self._call.read(trial, message.future)
+
+    def _record(self, events: Sequence[Event]) -> None:
+        """Journal events; on a full disk, wait for room: nothing goes on that is not recorded."""
+        if self._journal is None or not events:
+            return
+        while True:
+            try:
+                self._journal.append(events)
+            except HistoryError as error:
+                if error.errno not in _FULL or self._is_overdue():
+                    raise
+                self._say(f"paused: {error.strerror or error} - make room on the disk of the history; nothing is lost")
+                time.sleep(_DISK_RETRY_S)
+                self._tick()
+            else:
+                self._say("")
+                return
+
+    def _is_overdue(self) -> bool:
+        deadline = self.loop.deadline
+        return deadline is not None and time.monotonic() > deadline + TICK_S
+
+    def _say(self, message: str) -> None:
+        if message and message != self.message:
+            _log.warning(message)
+        self.message = message
+
+    def _tick(self) -> None:
+        self._next_tick = time.monotonic() + TICK_S
+        if self._journal is not None and not self.message:
+            self._journal.maybe_checkpoint()
+        for observer in self._observers:
+            observer.tick(self)
+
+    def _give_up_after(self, error: Exception) -> None:
+        """Record running trials as given up, so that the history says what happened; resume runs them again."""
+        records = self.loop.give_up_all(f"the session failed: {error}", wall=time.time())
+        try:
+            if self._journal is not None:
+                self._journal.append(records)
+        except HistoryError as second:
+            _log.warning("what was running could not be recorded: %s", second)
+
+
+def _joined(first: Instructions, second: Instructions) -> Instructions:
+    """Return two steps' instructions as one: one write to the journal serves both."""
+    return Instructions(
+        records=first.records + second.records,
+        tell=[],
+        stop=first.stop + second.stop,
+        submit=first.submit + second.submit,
+        announce=first.announce + second.announce,
+        ask=second.ask,
+        finish=second.finish,
+        wake_at=second.wake_at,
+    )

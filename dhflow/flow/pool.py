@@ -1,0 +1,246 @@
+"""Where trials execute: one `concurrent.futures.Executor`, how many slots it has, and who closes it.
+
+A site name or file, a ``parsl.Config``, a loaded ``DataFlowKernel`` or any ``Executor`` becomes a
+:class:`Pool`. What dhflow opened it closes; what the user loaded it never touches.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dhflow.errors import ExecutionError, SiteError
+from dhflow.flow.site import load_site, site_arguments
+from dhflow.flow.worker_pool import exit_signal
+
+if TYPE_CHECKING:
+    from parsl import Config, DataFlowKernel
+
+_log = logging.getLogger(__name__)
+
+CLEANUP_TIMEOUT_S = 10.0
+"""A kernel that has not closed after this long (a hanging thread) is left to the end of the process."""
+
+_UNKNOWN_SLOTS = "says nothing about its number of workers: pass workers=N"
+
+
+@dataclass(slots=True)
+class Pool:
+    """An executor with what the driver must know of it.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor
+    n_slots : int
+        Trials that run at once.
+    n_nodes : int
+    description : str
+        For the history and the progress display.
+    can_kill : bool
+        Whether closing ends trials that hang.
+    log_directories : tuple of Path
+        Where worker pools note how their workers died.
+    kernel : DataFlowKernel, optional
+        The Parsl kernel behind the executor.
+    owns : bool
+        Whether :meth:`close` closes it.
+    """
+
+    executor: Executor
+    n_slots: int
+    description: str
+    n_nodes: int = 1
+    can_kill: bool = False
+    log_directories: tuple[Path, ...] = ()
+    kernel: DataFlowKernel | None = None
+    owns: bool = False
+
+    def exit_signal(self, host: str, pid: int) -> str:
+        """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
+        noted = (exit_signal(each, host, pid) for each in self.log_directories)
+        return next((each for each in noted if each), "")
+
+    def close(self, *, abandoned: int = 0) -> None:
+        """Close what dhflow opened; `abandoned` trials may still hang in it."""
+        if not self.owns:
+            return
+        if self.kernel is None:
+            self.executor.shutdown(wait=not abandoned, cancel_futures=True)
+            return
+        # The clean-up of a thread pool waits for its threads, and a trial given up may never end.
+        closing = threading.Thread(target=self.kernel.cleanup, name="dhflow-close", daemon=True)
+        closing.start()
+        closing.join(1.0 if abandoned and not self.can_kill else CLEANUP_TIMEOUT_S)
+        if closing.is_alive():
+            _log.warning("%s has not closed: a trial still hangs in it", self.description)
+
+
+def open_pool(
+    site: str | Path | Config | DataFlowKernel | Executor,
+    *,
+    site_set: Mapping[str, Any] | None = None,
+    executors: Sequence[str] | None = None,
+    workers: int | None = None,
+    run_directory: Path,
+) -> Pool:
+    """Turn what the user calls a site into a pool.
+
+    Parameters
+    ----------
+    site
+        A site's name, a path to a site file, a ``parsl.Config``, a loaded ``DataFlowKernel``, or any
+        ``concurrent.futures.Executor``.
+    site_set : mapping, optional
+        Arguments of a named site.
+    executors : sequence of str, optional
+        Labels of the Parsl executors to use; all by default.
+    workers : int, optional
+        Trials at a time, where the executor does not say, or fewer than it has.
+    run_directory : Path
+        Where a kernel that is opened here writes its logs.
+
+    Raises
+    ------
+    SiteError
+        If the site, one of its arguments or a label is wrong.
+    ExecutionError
+        If the kernel does not start.
+    """
+    if isinstance(site, str | Path):
+        pool = _open_config(_load_named(site, dict(site_set or {}), run_directory), executors, f"site {str(site)!r}")
+    elif site_set:
+        raise SiteError("site_set goes with a site's name or file, not with an object", next(iter(site_set)))
+    elif isinstance(site, Executor):
+        pool = _wrap_executor(site, workers)
+    else:
+        pool = _open_parsl_object(site, executors)
+    if workers is not None:
+        if workers < 1:
+            raise SiteError(f"workers must be at least 1, it is {workers}", "workers")
+        pool.n_slots = workers
+    if pool.n_slots < 1:
+        pool.close()
+        raise SiteError(f"{pool.description} {_UNKNOWN_SLOTS}", "workers")
+    return pool
+
+
+def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path) -> Config:
+    if "run_dir" not in arguments and any(each.name == "run_dir" for each in site_arguments(site)):
+        arguments["run_dir"] = str(run_directory)
+    return load_site(site, **arguments)
+
+
+def _open_parsl_object(site: object, executors: Sequence[str] | None) -> Pool:
+    from parsl import Config, DataFlowKernel
+
+    if isinstance(site, Config):
+        return _open_config(site, executors, "a parsl.Config")
+    if isinstance(site, DataFlowKernel):
+        return _wrap_kernel(site, executors, "the loaded Parsl kernel")
+    raise SiteError(
+        "site must be a site's name, a path, a parsl.Config, a DataFlowKernel or a concurrent.futures.Executor, "
+        f"not {type(site).__name__}"
+    )
+
+
+def _open_config(config: Config, executors: Sequence[str] | None, description: str) -> Pool:
+    from parsl import DataFlowKernel
+
+    _find_parsl_scripts()
+    for each in config.executors:
+        _report_exits(each)
+    try:
+        # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
+        kernel = DataFlowKernel(config)
+    except AssertionError as error:
+        raise ExecutionError("this parsl.Config was used before; make a fresh one for each search") from error
+    except Exception as error:
+        raise ExecutionError(f"{description} does not start: {error}") from error
+    try:
+        pool = _wrap_kernel(kernel, executors, description)
+    except SiteError:
+        kernel.cleanup()
+        raise
+    pool.owns = True
+    return pool
+
+
+def _wrap_kernel(kernel: DataFlowKernel, executors: Sequence[str] | None, description: str) -> Pool:
+    from parsl.concurrent import ParslPoolExecutor
+
+    if kernel.cleanup_called:
+        raise SiteError("this Parsl kernel is closed already")
+    labels = [each for each in kernel.executors if not each.startswith("_parsl")]
+    for each in executors or ():
+        if each not in labels:
+            raise SiteError(f"the Parsl kernel has no executor {each!r}; it has: {', '.join(labels)}", "executors")
+    chosen = [kernel.executors[each] for each in (executors or labels)]
+    sizes = [_size(each) for each in chosen]
+    return Pool(
+        executor=ParslPoolExecutor(dfk=kernel, executors=list(executors or labels)),
+        n_slots=sum(slots for slots, _ in sizes),
+        n_nodes=sum(nodes for _, nodes in sizes),
+        description=description,
+        can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
+        log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
+        kernel=kernel,
+    )
+
+
+def _size(executor: Any) -> tuple[int, int]:
+    """Return how many trials a Parsl executor runs at once, and on how many nodes."""
+    if hasattr(executor, "max_threads"):
+        return executor.max_threads, 1
+    provider = getattr(executor, "provider", None)
+    if provider is None or not hasattr(executor, "max_workers_per_node"):
+        return 0, 1
+    nodes = provider.nodes_per_block * provider.max_blocks
+    per_node = executor.max_workers_per_node
+    if per_node == float("inf"):
+        per_node = int((os.cpu_count() or 1) / executor.cores_per_worker)
+    accelerators = len(getattr(executor, "available_accelerators", ()))
+    return int(min(per_node, accelerators) if accelerators else per_node) * nodes, nodes
+
+
+def _wrap_executor(executor: Executor, workers: int | None) -> Pool:
+    # A private attribute of both standard pools; without it the user says how many.
+    known = workers or getattr(executor, "_max_workers", 0) or 0
+    return Pool(
+        executor=executor,
+        n_slots=int(known),
+        description=type(executor).__name__,
+        can_kill=not isinstance(executor, ThreadPoolExecutor),
+    )
+
+
+def _find_parsl_scripts() -> None:
+    """Put this interpreter's scripts on PATH: Parsl starts its parts by name, also from a venv not activated."""
+    scripts = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", "")
+    if scripts not in path.split(os.pathsep):
+        os.environ["PATH"] = scripts + os.pathsep + path
+
+
+def _report_exits(executor: Any) -> None:
+    """Start a HighThroughputExecutor's workers through the pool that notes how they die."""
+    from parsl.executors.high_throughput import executor as htex
+
+    if getattr(executor, "launch_cmd", None) == htex.DEFAULT_LAUNCH_CMD:
+        script, _, rest = htex.DEFAULT_LAUNCH_CMD.partition(" ")
+        del script
+        executor.launch_cmd = f"{_worker_python(executor)} -m dhflow.flow.worker_pool {rest}"
+
+
+def _worker_python(executor: Any) -> str:
+    """Return the interpreter for workers: this very one on this machine, the environment's on a cluster."""
+    from parsl.providers import LocalProvider
+
+    is_here = isinstance(getattr(executor, "provider", None), LocalProvider)
+    return sys.executable if is_here else "python"

@@ -1,0 +1,79 @@
+"""The directory beside a history in which its trials work: ``H.h5.run/``.
+
+::
+
+    owner.json                     who runs the study now: host, process id, when it began
+    objective/<sha256>             the objective as workers load it
+    trials/<id>/<attempt>/         one attempt's files, written by its worker alone
+    parsl/                         Parsl's own logs
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal
+
+from dhflow.trial import Trial, TrialStatus
+
+Keep = Literal["all", "failed", "none"]
+KEEP = ("all", "failed", "none")
+
+
+class RunDirectory:
+    """Paths of a study's files outside its history.
+
+    Parameters
+    ----------
+    history : Path, optional
+        The history; without one, the directory is temporary and removed by :meth:`close`.
+    keep : {"all", "failed", "none"}
+        Whose attempt directories stay once their trial is in the history.
+    """
+
+    def __init__(self, history: Path | None, *, keep: Keep = "all") -> None:
+        self.is_temporary = history is None
+        self.keep = keep
+        self.path = Path(tempfile.mkdtemp(prefix="dhflow-")) if history is None else run_path(history).absolute()
+        self.objectives = self.path / "objective"
+        self.parsl = self.path / "parsl"
+        self.objectives.mkdir(parents=True, exist_ok=True)
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        (self.path / "owner.json").write_text(json.dumps(owner))
+        self._trials = str(self.path / "trials")
+
+    def attempt(self, trial_id: int, number: int) -> str:
+        """Return the directory of one attempt; its worker makes it."""
+        return f"{self._trials}/{trial_id}/{number}"
+
+    def last_attempt(self, trial: Trial) -> Path:
+        """Return the directory of a trial's last attempt."""
+        return Path(self.attempt(trial.trial_id, max(1, len(trial.attempts))))
+
+    def request_stop(self, trial: Trial) -> None:
+        """Leave the file that makes ``trial.should_stop()`` true."""
+        with contextlib.suppress(OSError):
+            (self.last_attempt(trial) / "stop").touch()
+
+    def tidy(self, trial: Trial) -> None:
+        """Remove the directories of a trial that is in the history, unless they are to be kept."""
+        if self.keep == "all" or (self.keep == "failed" and trial.status is not TrialStatus.COMPLETED):
+            return
+        shutil.rmtree(f"{self._trials}/{trial.trial_id}", ignore_errors=True)
+
+    def close(self) -> None:
+        """Say that nobody owns the study any more; remove the directory if it is temporary."""
+        (self.path / "owner.json").unlink(missing_ok=True)
+        if self.is_temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def run_path(history: Path) -> Path:
+    """Return the run directory that belongs to a history file."""
+    return history.with_name(history.name + ".run")

@@ -1,0 +1,63 @@
+"""Parsl's process worker pool, which also writes down how its workers die.
+
+Parsl says that a worker was lost, not why. Run in place of ``process_worker_pool.py`` (as
+``python -m dhflow.flow.worker_pool`` with the same arguments), this module notes the exit code of
+each dead worker in ``LOGDIR/exits/HOST-PID`` before Parsl reports the loss, so that the driver can
+tell a kernel's out-of-memory kill from a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import runpy
+import signal
+import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+EXITS = "exits"
+_POOL = "parsl.executors.high_throughput.process_worker_pool"
+
+
+def exit_signal(logdir: Path, host: str, pid: int) -> str:
+    """Return the name of the signal that ended a worker, "exit N" for an exit code, or "" when not known."""
+    try:
+        code = int((logdir / EXITS / f"{host}-{pid}").read_text())
+    except (OSError, ValueError):
+        return ""
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _note_exits(logdir: Path) -> None:
+    """Make every finding that a worker process is dead leave its exit code in a file first."""
+    is_alive = BaseProcess.is_alive
+
+    def noting(self: BaseProcess) -> bool:
+        alive = is_alive(self)
+        if not alive and self.exitcode is not None and self.pid is not None:
+            with contextlib.suppress(OSError):  # a full disk must not end the pool
+                (logdir / EXITS).mkdir(parents=True, exist_ok=True)
+                (logdir / EXITS / f"{platform.node()}-{self.pid}").write_text(str(self.exitcode))
+        return alive
+
+    BaseProcess.is_alive = noting  # type: ignore[method-assign]
+
+
+def _logdir(arguments: list[str]) -> Path:
+    for index, each in enumerate(arguments):
+        if each.startswith("--logdir="):
+            return Path(each.partition("=")[2])
+        if each in ("--logdir", "-l") and index + 1 < len(arguments):
+            return Path(arguments[index + 1])
+    return Path("process_worker_pool_logs")
+
+
+if __name__ == "__main__":
+    _note_exits(_logdir(sys.argv))
+    runpy.run_module(_POOL, run_name="__main__", alter_sys=True)

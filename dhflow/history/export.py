@@ -1,0 +1,207 @@
+"""A history as a flat table for other programs: CSV, JSON, Parquet, pandas.
+
+One row per trial, in the order of ids, with these columns (those in brackets only where the study has them):
+
+========================== =====================================================================
+``trial_id``               from 0
+``status``                 pending, running, completed, failed, stopped, lost
+``source``                 searcher, default, user, added
+``value.<objective>``      in the user's sign; absent before completion
+``[config.<parameter>]``   absent where the parameter is inactive
+``[metric.<name>]``        further values that the objective returned
+``budget``                 absent for the full one
+``parent_id``              the trial that this one continues, or absent
+``ask_number, ask_saw``    which ask proposed it, how many outcomes that ask had seen
+``outcome_number``         place in the order of outcomes
+``seed``
+``created_at``             UTC epoch seconds, as the next four, which are the last attempt's
+``submitted_at, started_at, ended_at, received_at``
+``duration_s``             on the worker
+``n_attempts``
+``host, worker``           of the last attempt
+``failure_kind, failure_message, failure_location``  of the last attempt, or absent
+========================== =====================================================================
+
+Absent is an empty cell in CSV, null in JSON and Parquet, a missing value in pandas.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dhflow.errors import HistoryError, MissingExtraError
+from dhflow.history.disk import PathLike, history_error, write_whole
+from dhflow.history.event import StudyRecord
+from dhflow.history.reader import load_record
+from dhflow.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+
+
+def trial_rows(record: StudyRecord) -> list[Row]:
+    """Return one row per trial, every row with every column; None is absent."""
+    trials = [record.trials[each] for each in sorted(record.trials)]
+    objectives = [each.name for each in record.header.objectives] if record.header else []
+    return [_row(trial, objectives, *names) for names in [_names(record, trials)] for trial in trials]
+
+
+def _names(record: StudyRecord, trials: list[Trial]) -> tuple[list[str], list[str]]:
+    declared = record.header.space.get("parameters", ()) if record.header else ()
+    config = dict.fromkeys(each["name"] for each in declared)
+    config |= dict.fromkeys(name for trial in trials for name in trial.config)
+    return [*config], [*dict.fromkeys(name for trial in trials for name in trial.metrics)]
+
+
+def _row(trial: Trial, objectives: list[str], config: list[str], metrics: list[str]) -> Row:
+    last = trial.attempts[-1] if trial.attempts else None
+    failure = trial.failure
+    return {
+        "trial_id": trial.trial_id,
+        "status": trial.status.value,
+        "source": trial.source.value,
+        **{f"value.{name}": trial.values.get(name) for name in objectives},
+        **{f"config.{name}": trial.config.get(name) for name in config},
+        **{f"metric.{name}": trial.metrics.get(name) for name in metrics},
+        "budget": trial.budget,
+        "parent_id": trial.parent_id,
+        "ask_number": trial.ask_number,
+        "ask_saw": trial.ask_saw,
+        "outcome_number": trial.outcome_number,
+        "seed": trial.seed,
+        "created_at": trial.created_at,
+        **{name: last and getattr(last, name) for name in ("submitted_at", "started_at", "ended_at", "received_at")},
+        "duration_s": trial.duration_s,
+        "n_attempts": len(trial.attempts),
+        "host": last and last.host,
+        "worker": last and last.worker,
+        "failure_kind": failure and failure.kind,
+        "failure_message": failure and failure.message,
+        "failure_location": failure and failure.location,
+    }
+
+
+def to_pandas(record: StudyRecord) -> pd.DataFrame:
+    """Return the rows of :func:`trial_rows` as a DataFrame.
+
+    Raises
+    ------
+    MissingExtraError
+        Without pandas.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingExtraError("a DataFrame needs pandas", "pandas") from error
+    rows = trial_rows(record)
+    columns = rows[0].keys() if rows else _row(Trial(0, {}), [], [], []).keys()
+    return pd.DataFrame({name: _series(name, [row[name] for row in rows]) for name in columns})
+
+
+def _series(name: str, cells: list[Any]) -> Any:
+    import pandas as pd
+
+    # Missing values must turn neither whole numbers into floats nor truth values into objects.
+    kinds = {type(cell) for cell in cells if cell is not None}
+    dtype = {(int,): "Int64", (bool,): "boolean", (float,): "float64"}.get(tuple(kinds))
+    if name in _WHOLE:
+        dtype = "int64"
+    return pd.Series(cells, dtype=dtype if kinds else "float64", name=name)
+
+
+_WHOLE = frozenset({"trial_id", "seed", "n_attempts"})
+
+
+def to_csv(record: StudyRecord) -> str:
+    """Return the rows of :func:`trial_rows` as CSV with a header line; Unix line ends, UTF-8 when written."""
+    rows = trial_rows(record)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0] if rows else ["trial_id"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def to_json(record: StudyRecord) -> str:
+    """Return the rows of :func:`trial_rows` as a JSON list of objects; NaN and infinities become null."""
+    rows = [{name: _finite_or_none(cell) for name, cell in row.items()} for row in trial_rows(record)]
+    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows) + "\n]\n"
+
+
+def _finite_or_none(cell: Any) -> Any:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def to_parquet(record: StudyRecord) -> bytes:
+    """Return the rows of :func:`trial_rows` as a Parquet file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without pandas and pyarrow.
+    """
+    frame = to_pandas(record)
+    # A Parquet column has one type: a parameter whose choices are of several becomes text.
+    for name in frame.columns[frame.dtypes == object]:
+        if len({type(cell) for cell in frame[name].dropna()}) > 1:
+            frame[name] = frame[name].map(json.dumps, na_action="ignore")
+    file = io.BytesIO()
+    try:
+        frame.to_parquet(file, engine="pyarrow", index=False)
+    except ImportError as error:
+        raise MissingExtraError("a Parquet file needs pyarrow", "pandas") from error
+    return file.getvalue()
+
+
+def _encoded(write: Callable[[StudyRecord], str]) -> Callable[[StudyRecord], bytes]:
+    return lambda record: write(record).encode("utf-8", errors="backslashreplace")
+
+
+FORMATS: Mapping[str, Callable[[StudyRecord], bytes]] = {
+    ".csv": _encoded(to_csv),
+    ".json": _encoded(to_json),
+    ".parquet": to_parquet,
+}
+"""How to write each kind of file, by its suffix."""
+
+
+def export_history(history: PathLike, destination: PathLike) -> int:
+    """Write a history as CSV, JSON or Parquet, whichever the suffix of `destination` says.
+
+    Parameters
+    ----------
+    history : path
+        May be in use by a search.
+    destination : path
+        Replaced whole if it is there.
+
+    Returns
+    -------
+    int
+        How many trials were written.
+
+    Raises
+    ------
+    HistoryError
+        If the history cannot be read, the suffix is unknown, or the file cannot be written.
+    MissingExtraError
+        For Parquet, without pandas and pyarrow.
+    """
+    destination = Path(destination)
+    write = FORMATS.get(destination.suffix.lower())
+    if write is None:
+        raise HistoryError(f"cannot export to {destination}: its name must end with one of {', '.join(FORMATS)}")
+    record = load_record(history)
+    try:
+        write_whole(destination, write(record))
+    except OSError as error:
+        raise history_error(error, "the export cannot be written", destination) from error
+    return len(record.trials)

@@ -1,0 +1,179 @@
+"""Base of the searchers that never suggest a config twice, and how they find untried ones.
+
+Notation
+--------
+d : parameters;  X : (n, d) encoded configs, snapped;  key : identity of a config, ``space.keys(X)``;
+taken : keys of everything tried or pending.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dhflow.searcher.base import Searcher
+from dhflow.space import Integer, Parameter, SearchSpace
+from dhflow.trial import Suggestion, Trial
+
+FloatArray = npt.NDArray[np.float64]
+Draw = Callable[[int], FloatArray]
+
+MAX_GRID = 65_536
+"""Finite spaces up to this size are enumerated when drawing finds nothing new."""
+OWN_DRAWS = 4
+"""Draws by a searcher's own rule before new configs are looked for at random."""
+MAX_DRAWS = 20
+"""Draws in all before a small finite space is enumerated, or the search for new configs given up."""
+REDRAW_ROWS = 64
+"""Least rows of a draw at random."""
+
+
+class Taken:
+    """Keys of tried and pending configs, and those chosen within the present ask.
+
+    Parameters
+    ----------
+    tried : collection of bytes
+        Looked at, never changed.
+    pending : collection of bytes
+    """
+
+    def __init__(self, tried: Collection[bytes], pending: Collection[bytes]) -> None:
+        self._tried = tried
+        self._now = set(pending)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._now or key in self._tried
+
+    def add(self, key: bytes) -> None:
+        """Take one more."""
+        self._now.add(key)
+
+
+class DistinctSearcher(Searcher):
+    """A searcher that suggests neither a tried nor a pending config.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    seed : int
+
+    Notes
+    -----
+    A subclass implements :meth:`_propose`. Where the space holds no more untried configs an
+    ask returns fewer suggestions than wanted, and none at the end.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
+        super().__init__(space, seed=seed)
+        self._tried: set[bytes] = set()
+        self._pending_rows: dict[int, tuple[FloatArray, bytes]] = {}
+        self._grid: Grid | None = None
+
+    def _ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Suggestion]:
+        rows = self._encode_pending(pending)
+        taken = Taken(self._tried, {key for _, key in rows.values()})
+        return self._propose(n, pending, taken, rng)
+
+    @abstractmethod
+    def _propose(
+        self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
+    ) -> list[Suggestion]:
+        """Suggest up to `n` configs whose keys are not in `taken`."""
+
+    def _fold(self, trials: Sequence[Trial]) -> None:
+        self._fold_encoded(trials, self.space.encode([each.config for each in trials]))
+
+    def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
+        """Learn from finished trials and their encoded configs; an override calls this too."""
+        self._tried.update(self.space.keys(X))
+
+    def _encode_pending(self, pending: Sequence[Trial]) -> dict[int, tuple[FloatArray, bytes]]:
+        """Return row and key of each pending trial by id; those known from the last ask are not encoded again."""
+        new = [each for each in pending if each.trial_id not in self._pending_rows]
+        X = self.space.encode([each.config for each in new]) if new else np.empty((0, len(self.space)))
+        keys = self.space.keys(X) if new else []
+        known = {
+            **self._pending_rows,
+            **{each.trial_id: (row, key) for each, row, key in zip(new, X, keys, strict=True)},
+        }
+        self._pending_rows = {each.trial_id: known[each.trial_id] for each in pending}
+        return self._pending_rows
+
+    def _untried(self, n: int, taken: Taken, draw: Draw, rng: np.random.Generator) -> FloatArray:
+        """Return up to `n` untried configs (k, d): drawn by `draw`, at random where it repeats itself, at last from a grid.
+
+        Parameters
+        ----------
+        n : int
+        taken : Taken
+            The chosen ones are added.
+        draw : callable
+            Returns up to as many rows as asked for; they need not be new.
+        """
+        found: list[FloatArray] = []
+        for attempt in range(MAX_DRAWS):
+            missing = n - len(found)
+            if missing == 0:
+                break
+            X = draw(missing) if attempt < OWN_DRAWS else self.space.sample_encoded(max(missing, REDRAW_ROWS), rng)
+            found.extend(self._take_new(X, missing, taken))
+        else:
+            found.extend(self._left_of_grid(n - len(found), taken, rng))
+        return np.array(found).reshape(-1, len(self.space))
+
+    def _take_new(self, X: FloatArray, n: int, taken: Taken) -> list[FloatArray]:
+        chosen: list[FloatArray] = []
+        for row, key in zip(X, self.space.keys(X), strict=True):
+            if len(chosen) < n and key not in taken:
+                taken.add(key)
+                chosen.append(row)
+        return chosen
+
+    def _left_of_grid(self, n: int, taken: Taken, rng: np.random.Generator) -> Iterator[FloatArray]:
+        if self._grid is None:
+            self._grid = Grid(self.space)
+        return self._grid.draw(n, taken, rng)
+
+
+class Grid:
+    """All allowed configs of a small finite space; empty for a large or continuous one.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        sizes = np.asarray(space.n_values, dtype=np.float64)
+        self._rows: dict[bytes, FloatArray] = {}
+        if np.prod(sizes) > MAX_GRID:
+            return
+        axes = [_axis(each) for each in space.parameters.values()]
+        X = space.snap(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(sizes)))
+        X = X[space.allowed(X)]
+        self._rows = dict(zip(space.keys(X), X, strict=True))
+
+    def draw(self, n: int, taken: Taken, rng: np.random.Generator) -> Iterator[FloatArray]:
+        """Yield up to `n` rows that are not taken, in random order, and take them."""
+        left = [key for key in self._rows if key not in taken]
+        for index in rng.permutation(len(left))[:n]:
+            taken.add(left[index])
+            yield self._rows[left[index]]
+
+
+def _axis(parameter: Parameter) -> FloatArray:
+    """Return a code in the cell of every value of a finite parameter."""
+    if isinstance(parameter, Integer) and parameter.is_uneven:
+        return parameter.scale().to_unit(np.arange(parameter.low, parameter.high + 1, dtype=np.float64))
+    return (np.arange(int(parameter.n_values)) + 0.5) / parameter.n_values
+
+
+def suggest(space: SearchSpace, X: FloatArray, meta: Mapping[str, Any] = MappingProxyType({})) -> list[Suggestion]:
+    """Return suggestions of the configs X (k, d), each with a copy of `meta`."""
+    return [Suggestion(config, meta=dict(meta)) for config in space.decode(X)] if len(X) else []

@@ -1,0 +1,162 @@
+"""A log file of bounded size that keeps its head and its tail, whoever writes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+
+_MARKER_BYTES = 100
+"""Room for the line that says how much was dropped."""
+
+_LEAST_LIMIT_BYTES = 1_000
+
+_SLACK = 2
+"""A file is cut when it is this many times its limit: one cut copies half the limit, so it must pay."""
+
+_SLOW_LOOK_S = 0.1
+_FAST_LOOK_S = 0.005
+"""How often a growing file is looked at: a shell's ``yes`` writes some gigabytes a second."""
+
+_IDLE_END_S = 5.0
+"""A watching thread that has had nothing to watch for so long ends."""
+
+
+class CappedLog:
+    """An append-only file that is cut in the middle when it has grown past its limit.
+
+    Other writers (a process's standard output, its subprocesses) share the file's descriptor or have
+    their own in append mode; what they write while the file is being cut may be dropped too.
+
+    Parameters
+    ----------
+    path : str
+    limit_bytes : int
+        At most so much is left when the log is closed; at least 1,000.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    """
+
+    def __init__(self, path: str, limit_bytes: int) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        limit = max(limit_bytes, _LEAST_LIMIT_BYTES)
+        self._limit = limit
+        self._head = limit // 2
+        self._tail = limit - self._head - _MARKER_BYTES
+        self._marker = 0
+        self._dropped = 0
+        self._unchecked = 0
+        self._is_open = True
+        self._lock = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        """Append `data`, cutting the file now and then.
+
+        Raises
+        ------
+        OSError
+            If the disk is full.
+        """
+        with self._lock:
+            if not self._is_open:
+                return
+            view = memoryview(data)
+            while len(view):
+                n_written = os.write(self.fd, view[: self._limit])
+                view = view[n_written:]
+                self._unchecked += n_written
+                if self._unchecked > self._limit // 2:
+                    self._unchecked = 0
+                    self._cut_over(self._limit * _SLACK)
+
+    def look(self) -> bool:
+        """Cut the file if it has grown far over its limit; tell whether it had."""
+        with self._lock:
+            return self._is_open and self._cut_over(self._limit * _SLACK)
+
+    def close(self) -> None:
+        """Cut the file to its limit, close it, and remove it if nothing was written."""
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+            with contextlib.suppress(OSError):
+                if os.fstat(self.fd).st_size == 0:
+                    os.unlink(self.path)  # noqa: PTH108
+                else:
+                    self._cut_over(self._limit)
+            os.close(self.fd)
+
+    def _cut_over(self, allowed: int) -> bool:
+        try:
+            size = os.fstat(self.fd).st_size
+            if size <= allowed:
+                return False
+            self._cut(size)
+        except OSError:  # a full disk: what was cut off is gone, the trial is not
+            pass
+        return True
+
+    def _cut(self, size: int) -> None:
+        tail = _read(self.fd, self._tail, size - self._tail)
+        self._dropped += size - self._head - self._marker - len(tail)
+        marker = f"\n[… {self._dropped:,} bytes of output dropped here …]\n".encode()
+        os.ftruncate(self.fd, self._head)
+        self._marker = len(marker)
+        view = memoryview(marker + tail)
+        while len(view):
+            view = view[os.write(self.fd, view) :]
+
+
+def _read(fd: int, n_bytes: int, offset: int) -> bytes:
+    parts = []
+    while n_bytes > 0 and (part := os.pread(fd, n_bytes, offset)):
+        parts.append(part)
+        offset += len(part)
+        n_bytes -= len(part)
+    return b"".join(parts)
+
+
+class LogWatcher:
+    """One thread per process that keeps growing logs near their limit, started when there is one.
+
+    It runs only while it gets the interpreter lock; output of a call that holds the lock is cut when
+    the call has returned.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logs: set[CappedLog] = set()
+        self._is_running = False
+
+    def add(self, log: CappedLog) -> None:
+        """Watch `log`."""
+        with self._lock:
+            self._logs.add(log)
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._watch, name="dhflow-log-watcher", daemon=True).start()
+
+    def remove(self, log: CappedLog) -> None:
+        """Watch `log` no more."""
+        with self._lock:
+            self._logs.discard(log)
+
+    def _watch(self) -> None:
+        look_s, idle_since = _SLOW_LOOK_S, time.monotonic()
+        while True:
+            time.sleep(look_s)
+            with self._lock:
+                logs = list(self._logs)
+                if logs:
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since > _IDLE_END_S:
+                    self._is_running = False
+                    return
+            has_grown = any([log.look() for log in logs])  # noqa: C419 - every log gets its look
+            look_s = _FAST_LOOK_S if has_grown else _SLOW_LOOK_S

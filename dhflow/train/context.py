@@ -1,0 +1,236 @@
+"""The handle that an objective gets: what it is to do, and how it talks back while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dhflow.errors import ObjectiveError
+from dhflow.train.attempt_directory import RECORDS, STOP
+from dhflow.train.curve import Curve, to_line
+from dhflow.train.task import Task
+from dhflow.trial import Measurement
+
+STOP_CHECK_INTERVAL_S = 0.2
+"""Least time between two looks for the driver's stop file: a step of training may take microseconds."""
+
+
+class TrialContext:
+    """One trial as its objective sees it, on a worker.
+
+    Made by dhflow and given to an objective that takes two positional parameters,
+    ``objective(config, trial)``. Its methods may be called from several threads.
+
+    Parameters
+    ----------
+    task : Task
+    prepared : object, optional
+        What the study's ``per_worker`` function returned in this process.
+    clock, monotonic : callable, optional
+        UTC epoch seconds and a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        prepared: Any = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._task = task
+        self._clock = clock
+        self._monotonic = monotonic
+        # Re-entrant: a timeout's exception may strike between taking the lock and entering its block.
+        self._lock = threading.RLock()
+        self._curve = Curve()
+        self._records_fd: int | None = None
+        self._is_line_torn = False
+        self._is_last_written = True
+        self._is_closed = False
+        self._temporary: Path | None = None
+        self._limit_ends: float | None = None
+        self._next_stop_check = 0.0
+        self._was_told_to_stop = False
+        self.config: dict[str, Any] = dict(task.config)
+        """The trial's config, a copy of its own; inactive parameters are absent."""
+        self.prepared: Any = prepared
+        """What the study's ``per_worker`` function returned in this process, or None."""
+
+    def __repr__(self) -> str:
+        return f"TrialContext(trial_id={self.trial_id}, attempt={self.attempt}, budget={self.budget})"
+
+    @property
+    def trial_id(self) -> int:
+        """The trial's number in its study, from 0."""
+        return self._task.trial_id
+
+    @property
+    def attempt(self) -> int:
+        """Which try of the trial this is, from 1."""
+        return self._task.attempt
+
+    @property
+    def budget(self) -> float | None:
+        """Units of the problem's budget to spend; None for the full one."""
+        return self._task.budget
+
+    @property
+    def seed(self) -> int:
+        """The trial's own seed, in [0, 2**31); the same in every attempt."""
+        return self._task.seed
+
+    @property
+    def dir(self) -> Path:
+        """The attempt's directory, for checkpoints and other files.
+
+        In a study without files it is made when first asked for and removed when the trial ends.
+        """
+        if self._task.directory is not None:
+            return Path(self._task.directory)
+        with self._lock:
+            if self._temporary is None:
+                self._temporary = Path(tempfile.mkdtemp(prefix=f"dhflow-trial-{self.trial_id}-"))
+            return self._temporary
+
+    @property
+    def continues(self) -> Path | None:
+        """The directory of the attempt that this trial goes on from, or None."""
+        return None if self._task.continues is None else Path(self._task.continues)
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Seconds until the trial's time limit or the study's end, whichever comes first.
+
+        Negative once it has passed; None when neither is set.
+        """
+        left = []
+        if self._task.deadline is not None:
+            left.append(self._task.deadline - self._clock())
+        if self._limit_ends is not None:
+            left.append(self._limit_ends - self._monotonic())
+        return min(left, default=None)
+
+    def report(self, step: int, **metrics: float) -> None:
+        """Report numbers of the running trial; they become its learning curve.
+
+        Each report is on disk when this returns, so that a trial that is killed keeps its curve. At most
+        10,000 numbers of a trial are kept; a longer curve is thinned evenly.
+
+        Parameters
+        ----------
+        step : int
+            Units of budget finished so far: 1 after the first epoch. Counting from 0 is understood too.
+        **metrics : float
+            Any numbers, NaN and infinities too.
+
+        Raises
+        ------
+        ObjectiveError
+            If `step` is no integer of at least 0 or a metric is no number.
+        """
+        checked = _step(step)
+        values = {name: _number(name, value) for name, value in metrics.items()}
+        now = self._clock()
+        with self._lock:
+            if self._is_closed:  # a thread that outlived its trial
+                return
+            self._is_last_written = self._curve.add(checked, now, values)
+            if self._is_last_written:
+                self._append(to_line((checked, now, values)))
+
+    def should_stop(self) -> bool:
+        """Tell whether the trial should end now and return its value so far.
+
+        True once the driver asked for it (looked up at most five times a second) or
+        :attr:`time_left_s` is used up, and ever after. A trial that was told so and then returns a value is
+        STOPPED: its value belongs to the budget that it reported, unless that is the whole budget.
+        """
+        if self._was_told_to_stop:
+            return True
+        now = self._monotonic()
+        if now >= self._next_stop_check:
+            self._next_stop_check = now + STOP_CHECK_INTERVAL_S
+            left = self.time_left_s
+            self._was_told_to_stop = (left is not None and left <= 0) or self._has_stop_file()
+        return self._was_told_to_stop
+
+    def _has_stop_file(self) -> bool:
+        return self._task.directory is not None and os.path.exists(f"{self._task.directory}/{STOP}")  # noqa: PTH110
+
+    def _append(self, line: bytes) -> None:
+        if self._task.directory is None:
+            return
+        # A report is worth less than the trial: on a full disk it stays in memory and goes home with the result.
+        try:
+            if self._records_fd is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._records_fd = os.open(f"{self._task.directory}/{RECORDS}", flags, 0o644)
+            if self._is_line_torn:
+                line = b"\n" + line
+            self._is_line_torn = os.write(self._records_fd, line) < len(line)
+        except OSError:
+            self._is_line_torn = True
+
+
+class Summary(NamedTuple):
+    """What a trial's context knows at its end."""
+
+    measurements: tuple[Measurement, ...]
+    last_step: int | None
+    budget_reached: float | None
+    was_told_to_stop: bool
+
+
+def begin_limit(context: TrialContext, limit_s: float) -> None:
+    """Let the trial's time limit run from now on."""
+    context._limit_ends = context._monotonic() + limit_s
+
+
+def close_context(context: TrialContext) -> Summary:
+    """End a trial's reporting and remove its directory if that is temporary; may be called again."""
+    with context._lock:
+        if not context._is_closed:
+            context._is_closed = True
+            last = context._curve.skipped_last
+            if last is not None and not context._is_last_written:
+                context._append(to_line(last))
+            if context._records_fd is not None:
+                with contextlib.suppress(OSError):
+                    os.close(context._records_fd)
+            if context._temporary is not None:
+                shutil.rmtree(context._temporary, ignore_errors=True)
+        curve = context._curve
+        return Summary(curve.measurements(), curve.last_step, curve.budget_reached, context._was_told_to_stop)
+
+
+def _step(step: int) -> int:
+    if not isinstance(step, bool):
+        try:
+            index = operator.index(step)
+        except TypeError:
+            pass
+        else:
+            if index >= 0:
+                return index
+    raise ObjectiveError(f"trial.report: the step must be an integer of at least 0, not {step!r}")
+
+
+def _number(name: str, value: object) -> float:
+    if type(value) is float:
+        return value
+    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
+        raise ObjectiveError(f"trial.report: {name!r} must be a number, not {type(value).__name__} {value!r:.80}")
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"trial.report: {name!r} must be one number, not {type(value).__name__} {value!r:.80}"
+        raise ObjectiveError(message) from error

@@ -1,0 +1,170 @@
+"""One attempt of a trial, from its task to its result; what a worker calls.
+
+Order of events: the attempt's directory and its start marker; output redirected; the objective loaded
+and the worker prepared; the time limit armed; the objective called; everything put back; ``result.json``
+written; the result returned. Whatever the objective does short of ending its process becomes a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dhflow.errors import TrialTimeoutError
+from dhflow.objective import MetricValue, read_returned
+from dhflow.train.attempt_directory import STOP, begin, host_name, read_curve, write_result
+from dhflow.train.context import Summary, TrialContext, close_context
+from dhflow.train.failure import describe, is_interrupt, is_retryable
+from dhflow.train.loading import location_of
+from dhflow.train.run_command import run_command
+from dhflow.train.run_function import run_function
+from dhflow.train.task import CommandSource, FunctionSource, Task
+from dhflow.train.threads import limit_threads_of_worker
+from dhflow.trial import Measurement, TrialFailure, TrialResult, TrialStatus
+
+_is_prepared = False
+
+
+@dataclass(slots=True)
+class _Outcome:
+    status: TrialStatus
+    values: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, MetricValue] = field(default_factory=dict)
+    measurements: tuple[Measurement, ...] = ()
+    failure: TrialFailure | None = None
+    budget: float | None = None
+
+
+def evaluate(task: Task) -> TrialResult:
+    """Run one attempt of a trial and return what became of it.
+
+    Parameters
+    ----------
+    task : Task
+
+    Returns
+    -------
+    TrialResult
+        COMPLETED with the objective's values. STOPPED, with the budget that the reported steps reached,
+        if the objective was told to stop and then returned a value before the end of its budget.
+        FAILED if it raised, called ``sys.exit``, returned no finite number or outlived its limit. LOST,
+        to be tried again, if the worker could not do its part: a full disk, an attempt's directory
+        that cannot be written, an objective that cannot be read.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C in the main thread; an objective that raises it itself has failed. No Exception is raised.
+    """
+    started_at = time.time()
+    try:
+        outcome = _begin_and_run(task)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it
+        outcome = _Outcome(TrialStatus.LOST, failure=describe(error))
+    result = TrialResult(
+        trial_id=task.trial_id,
+        attempt=task.attempt,
+        status=outcome.status,
+        started_at=started_at,
+        ended_at=time.time(),
+        values=outcome.values,
+        metrics=outcome.metrics,
+        measurements=outcome.measurements,
+        failure=outcome.failure,
+        host=host_name(),
+        worker=_worker_name(),
+        budget=outcome.budget,
+    )
+    if task.directory is not None:
+        # The result goes home in any case; the file is for a driver that is not there to hear it.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            write_result(task.directory, result)
+    return result
+
+
+def _begin_and_run(task: Task) -> _Outcome:
+    _prepare_process()
+    if task.directory is not None:
+        try:
+            begin(task.directory)
+        except OSError as error:
+            failure = describe(error, message=f"the attempt's directory cannot be written: {error}")
+            return _Outcome(TrialStatus.LOST, failure=failure)
+    source = task.settings.source
+    return _run_command(source, task) if isinstance(source, CommandSource) else _run_function(source, task)
+
+
+def _prepare_process() -> None:
+    global _is_prepared  # noqa: PLW0603 - once per process, before anything heavy is imported
+    if not _is_prepared:
+        _is_prepared = True
+        limit_threads_of_worker()
+
+
+def _worker_name() -> str:
+    thread = threading.current_thread()
+    return str(os.getpid()) if thread is threading.main_thread() else f"{os.getpid()}-{thread.name}"
+
+
+def _run_function(source: FunctionSource, task: Task) -> _Outcome:
+    context = TrialContext(task)
+    try:
+        values, metrics = run_function(source, task, context)
+    except BaseException as error:
+        if is_interrupt(error) and threading.current_thread() is threading.main_thread():
+            raise
+        return _failed(error, close_context(context), location_of(source))
+    return _ended(values, metrics, task.budget, close_context(context))
+
+
+def _run_command(source: CommandSource, task: Task) -> _Outcome:
+    with _attempt_files(task) as directory:
+        try:
+            returned = run_command(source, task, directory, task.settings.output_limit_bytes)
+            values, metrics = read_returned(returned, task.settings.objectives)
+        except Exception as error:  # noqa: BLE001 - as for a function
+            return _failed(error, _summary(directory))
+        return _ended(values, metrics, task.budget, _summary(directory))
+
+
+@contextlib.contextmanager
+def _attempt_files(task: Task) -> Iterator[Path]:
+    if task.directory is not None:
+        yield Path(task.directory)
+    else:
+        with tempfile.TemporaryDirectory(prefix=f"dhflow-trial-{task.trial_id}-") as directory:
+            yield Path(directory)
+
+
+def _summary(directory: Path) -> Summary:
+    # A command that found its stop file ends early; one that ignores it reports the whole budget.
+    curve = read_curve(directory)
+    return Summary(curve.measurements(), curve.last_step, curve.budget_reached, (directory / STOP).exists())
+
+
+def _ended(
+    values: dict[str, float], metrics: dict[str, MetricValue], budget: float | None, summary: Summary
+) -> _Outcome:
+    outcome = _Outcome(TrialStatus.COMPLETED, values, metrics, summary.measurements)
+    reached = summary.budget_reached
+    has_spent_all = reached is not None and budget is not None and reached >= budget
+    if summary.was_told_to_stop and not has_spent_all:
+        outcome.status = TrialStatus.STOPPED
+        outcome.budget = reached
+    return outcome
+
+
+def _failed(error: BaseException, summary: Summary, location: str = "") -> _Outcome:
+    is_ours_to_retry = not isinstance(error, TrialTimeoutError) and is_retryable(error)
+    failure = describe(error, last_step=summary.last_step, location=location)
+    return _Outcome(
+        TrialStatus.LOST if is_ours_to_retry else TrialStatus.FAILED,
+        measurements=summary.measurements,
+        failure=failure,
+    )

@@ -1,0 +1,115 @@
+"""What a driver sends to a worker: plain frozen values that pickle small and by reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dhflow.objective import Objective
+
+DEFAULT_OUTPUT_LIMIT_BYTES = 1_000_000
+"""How much of a trial's output is kept: enough for every epoch of a long training with a line per step."""
+
+DEFAULT_TIMEOUT_GRACE_S = 10.0
+"""Time between asking a trial that outlived its limit to end and killing it: enough to write a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSource:
+    """A pickled function and its extra arguments.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the blob; workers load it once and remember it under this name.
+    name : str
+        Qualified name of the function, for messages.
+    path : str, optional
+        File that holds the blob, on a file system that workers share.
+    blob : bytes, optional
+        The blob itself, where no file system is shared.
+    import_paths : tuple of str
+        The user's folders; a worker on which they exist appends them to ``sys.path``.
+    """
+
+    sha256: str
+    name: str = ""
+    path: str | None = None
+    blob: bytes | None = field(default=None, repr=False)
+    import_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSource:
+    """A command template, checked by :func:`dhflow.train.command.parse_command`.
+
+    Parameters
+    ----------
+    template : str
+        For example ``"python train.py --lr {learning_rate} [--momentum {momentum}]"``.
+    cwd : str
+        Absolute path of the directory in which it runs.
+    """
+
+    template: str
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What all trials of a study share.
+
+    Parameters
+    ----------
+    objectives : tuple of Objective
+        Names to find in what the objective returns.
+    source : FunctionSource or CommandSource
+    timeout_s : float, optional
+        Limit of one trial, from the moment its objective is called.
+    timeout_grace_s : float
+        After the limit, the time until the process that runs the trial is killed.
+    output_limit_bytes : int
+        At most so much of a trial's output is kept: its head and its tail.
+    per_worker : FunctionSource, optional
+        A function without arguments, called once per worker process; ``trial.prepared`` is what it returned.
+    """
+
+    objectives: tuple[Objective, ...]
+    source: FunctionSource | CommandSource
+    timeout_s: float | None = None
+    timeout_grace_s: float = DEFAULT_TIMEOUT_GRACE_S
+    output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
+    per_worker: FunctionSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One attempt of one trial.
+
+    Parameters
+    ----------
+    trial_id, attempt : int
+    config : mapping
+    budget : float, optional
+        Units of the problem's budget; None for the full one.
+    seed : int
+    directory : str, optional
+        Absolute path of the attempt's directory, made by the worker. Without one, nothing of the
+        attempt is kept but its result.
+    continues : str, optional
+        Directory of the attempt that this one goes on from.
+    deadline : float, optional
+        UTC epoch seconds when the study ends; only information for the objective.
+    settings : EvaluationSettings
+    """
+
+    trial_id: int
+    attempt: int
+    config: Mapping[str, Any]
+    budget: float | None
+    seed: int
+    directory: str | None
+    continues: str | None
+    deadline: float | None
+    settings: EvaluationSettings
