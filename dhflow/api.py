@@ -17,7 +17,7 @@ from dhflow.study import Study
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dhflow.flow.session import RunOptions
+    from dhflow.flow.settings import RunOptions
     from dhflow.searcher import Searcher
     from dhflow.space import SearchSpace
 
@@ -48,7 +48,7 @@ def search(
     direction, searcher, searcher_options, seed, history, resume
         See :class:`~dhflow.study.Study`.
     **options
-        Site, limits and the rest of :class:`~dhflow.flow.session.RunSettings`: ``site="laptop"``,
+        Site, limits and the rest of :class:`~dhflow.flow.settings.RunSettings`: ``site="laptop"``,
         ``max_trials=100``, ``wall_time_s=3600``, ``timeout_s=600``, …
 
     Returns

@@ -11,7 +11,7 @@ from dhflow.trial import Trial
 
 if TYPE_CHECKING:
     from dhflow.flow.driver import Driver
-    from dhflow.flow.session import RunOptions
+    from dhflow.flow.settings import RunOptions
     from dhflow.result import Result
     from dhflow.study import Study
 

@@ -91,11 +91,11 @@ class Result:
 
     def measurements(self, trial_id: int) -> list[Measurement]:
         """Return a trial's learning curve (its last attempt's), read from the history."""
-        from dhflow.history import read_measurements
+        from dhflow.history import read_curve
 
         if self.history is None:
             raise SearchError("learning curves are read from a history, and this study has none")
-        return read_measurements(self.history, trial_id)
+        return read_curve(self.history, trial_id)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per trial.

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from dhflow.background import BackgroundRun
 from dhflow.errors import HistoryError, ObjectiveError, SearchError, SpaceError, SpaceExhaustedError, UnknownTrialError
+from dhflow.flow.parts import StudyParts
 from dhflow.flow.resume import recovered, replay
-from dhflow.flow.session import RunOptions, RunSettings, Session, StudyParts
+from dhflow.flow.session import Session
+from dhflow.flow.settings import RunOptions, RunSettings
 from dhflow.history import History
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, StudyHeader, StudyRecord, TrialCreated
 from dhflow.objective import parse_direction, read_returned
@@ -240,7 +242,7 @@ class Study:
         objective : callable, str or Parsl app, optional
             The problem's by default.
         **options
-            See :class:`~dhflow.flow.session.RunSettings`.
+            See :class:`~dhflow.flow.settings.RunSettings`.
 
         Returns
         -------
@@ -379,6 +381,7 @@ class Study:
             full_budget=self.budget.high if self.budget else None,
             starting_points=self.problem.starting_points if self.problem else self.space.starting_points,
             space_names=self.space.names,
+            conditional_names=frozenset(name for name, each in self.space.parameters.items() if each.when),
         )
         self._session = Session(parts, chosen, settings)
         return self._session

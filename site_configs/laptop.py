@@ -17,7 +17,7 @@ from typing import Literal
 
 from parsl import Config
 from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
-from parsl.logconfigs import FileLogging
+from parsl.logconfigs.file import FileLogging
 from parsl.providers import LocalProvider
 
 # Variables that hold a numerical library to the cores its worker owns. OMP_NUM_THREADS does not hold TensorFlow.

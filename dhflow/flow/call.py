@@ -23,7 +23,7 @@ from dhflow.train import (
     read_measurements,
     read_result,
     read_start,
-    read_timeout,
+    timeout_failure,
 )
 from dhflow.trial import Trial, TrialFailure, TrialResult, TrialStatus
 
@@ -95,28 +95,21 @@ class EvaluateCall(Call):
         start = read_start(directory)
         host = start.host if start else str(getattr(error, "hostname", ""))
         signal = self._pool.exit_signal(host, start.pid) if start else ""
-        dump = read_timeout(directory)
-        if dump is not None:
-            limit = self._settings.timeout_s
-            failure = TrialFailure(
-                "TrialTimeoutError", f"ended after {limit} s", dump, host=host, last_step=last_step(directory)
-            )
-        else:
-            how = f" ({signal})" if signal else ""
-            failure = TrialFailure(
-                "TrialLostError",
-                f"the worker was lost{how}: {error}",
-                host=host,
-                signal=signal,
-                last_step=last_step(directory),
-            )
+        how = f" ({signal})" if signal else ""
+        failure = timeout_failure(directory) or TrialFailure(
+            "TrialLostError",
+            f"the worker was lost{how}: {error}",
+            signal=signal,
+            last_step=last_step(directory),
+        )
+        failure = replace(failure, host=host)
         return Lost(
             trial.trial_id,
             len(trial.attempts),
             failure,
             started_at=start.time if start else None,
             worker=str(start.pid) if start else "",
-            measurements=tuple(read_measurements(directory)),
+            measurements=read_measurements(directory),
         )
 
 

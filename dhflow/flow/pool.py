@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,15 +82,47 @@ class Pool:
             _log.warning("%s has not closed: a trial still hangs in it", self.description)
 
 
-def open_pool(
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """A site that has been checked and not been started.
+
+    Parameters
+    ----------
+    is_in_process : bool
+        Whether its workers are threads of this process, which share the objective with it.
+    start : callable
+        Makes the pool.
+    """
+
+    is_in_process: bool
+    start: Callable[[], Pool]
+
+    def open(self) -> Pool:
+        """Start the workers.
+
+        Raises
+        ------
+        ExecutionError
+            If they do not start.
+        SiteError
+            If the executor does not say how many workers it has.
+        """
+        pool = self.start()
+        if pool.n_slots < 1:
+            pool.close()
+            raise SiteError(f"{pool.description} {_UNKNOWN_SLOTS}", "workers")
+        return pool
+
+
+def plan_pool(
     site: str | Path | Config | DataFlowKernel | Executor,
     *,
     site_set: Mapping[str, Any] | None = None,
     executors: Sequence[str] | None = None,
     workers: int | None = None,
     run_directory: Path,
-) -> Pool:
-    """Turn what the user calls a site into a pool.
+) -> PoolPlan:
+    """Check what the user calls a site; nothing is started.
 
     Parameters
     ----------
@@ -102,7 +134,7 @@ def open_pool(
     executors : sequence of str, optional
         Labels of the Parsl executors to use; all by default.
     workers : int, optional
-        Trials at a time, where the executor does not say, or fewer than it has.
+        Trials at a time, where the executor does not say, or other than it says.
     run_directory : Path
         Where a kernel that is opened here writes its logs.
 
@@ -110,25 +142,17 @@ def open_pool(
     ------
     SiteError
         If the site, one of its arguments or a label is wrong.
-    ExecutionError
-        If the kernel does not start.
     """
+    if workers is not None and workers < 1:
+        raise SiteError(f"workers must be at least 1, it is {workers}", "workers")
     if isinstance(site, str | Path):
-        pool = _open_config(_load_named(site, dict(site_set or {}), run_directory), executors, f"site {str(site)!r}")
-    elif site_set:
+        config = _load_named(site, dict(site_set or {}), run_directory)
+        return _plan_config(config, executors, workers, f"site {str(site)!r}")
+    if site_set:
         raise SiteError("site_set goes with a site's name or file, not with an object", next(iter(site_set)))
-    elif isinstance(site, Executor):
-        pool = _wrap_executor(site, workers)
-    else:
-        pool = _open_parsl_object(site, executors)
-    if workers is not None:
-        if workers < 1:
-            raise SiteError(f"workers must be at least 1, it is {workers}", "workers")
-        pool.n_slots = workers
-    if pool.n_slots < 1:
-        pool.close()
-        raise SiteError(f"{pool.description} {_UNKNOWN_SLOTS}", "workers")
-    return pool
+    if isinstance(site, Executor):
+        return PoolPlan(isinstance(site, ThreadPoolExecutor), lambda: _wrap_executor(site, workers))
+    return _plan_parsl_object(site, executors, workers)
 
 
 def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path) -> Config:
@@ -137,20 +161,38 @@ def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path
     return load_site(site, **arguments)
 
 
-def _open_parsl_object(site: object, executors: Sequence[str] | None) -> Pool:
+def _plan_parsl_object(site: object, executors: Sequence[str] | None, workers: int | None) -> PoolPlan:
     from parsl import Config, DataFlowKernel
 
     if isinstance(site, Config):
-        return _open_config(site, executors, "a parsl.Config")
+        return _plan_config(site, executors, workers, "a parsl.Config")
     if isinstance(site, DataFlowKernel):
-        return _wrap_kernel(site, executors, "the loaded Parsl kernel")
+        chosen = _chosen([each for each in site.executors.values() if each.label != "_parsl_internal"], executors)
+        return PoolPlan(_are_threads(chosen), lambda: _wrap_kernel(site, chosen, workers, "the loaded Parsl kernel"))
     raise SiteError(
         "site must be a site's name, a path, a parsl.Config, a DataFlowKernel or a concurrent.futures.Executor, "
         f"not {type(site).__name__}"
     )
 
 
-def _open_config(config: Config, executors: Sequence[str] | None, description: str) -> Pool:
+def _plan_config(config: Config, executors: Sequence[str] | None, workers: int | None, description: str) -> PoolPlan:
+    chosen = _chosen(config.executors, executors)
+    return PoolPlan(_are_threads(chosen), lambda: _open_config(config, chosen, workers, description))
+
+
+def _chosen(all_executors: Sequence[Any], labels: Sequence[str] | None) -> list[Any]:
+    by_label = {each.label: each for each in all_executors}
+    for each in labels or ():
+        if each not in by_label:
+            raise SiteError(f"there is no executor {each!r}; there are: {', '.join(by_label)}", "executors")
+    return [by_label[each] for each in (labels or by_label)]
+
+
+def _are_threads(executors: Sequence[Any]) -> bool:
+    return all(hasattr(each, "max_threads") for each in executors)
+
+
+def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
     from parsl import DataFlowKernel
 
     _find_parsl_scripts()
@@ -163,29 +205,20 @@ def _open_config(config: Config, executors: Sequence[str] | None, description: s
         raise ExecutionError("this parsl.Config was used before; make a fresh one for each search") from error
     except Exception as error:
         raise ExecutionError(f"{description} does not start: {error}") from error
-    try:
-        pool = _wrap_kernel(kernel, executors, description)
-    except SiteError:
-        kernel.cleanup()
-        raise
+    pool = _wrap_kernel(kernel, chosen, workers, description)
     pool.owns = True
     return pool
 
 
-def _wrap_kernel(kernel: DataFlowKernel, executors: Sequence[str] | None, description: str) -> Pool:
+def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
     from parsl.concurrent import ParslPoolExecutor
 
     if kernel.cleanup_called:
         raise SiteError("this Parsl kernel is closed already")
-    labels = [each for each in kernel.executors if not each.startswith("_parsl")]
-    for each in executors or ():
-        if each not in labels:
-            raise SiteError(f"the Parsl kernel has no executor {each!r}; it has: {', '.join(labels)}", "executors")
-    chosen = [kernel.executors[each] for each in (executors or labels)]
     sizes = [_size(each) for each in chosen]
     return Pool(
-        executor=ParslPoolExecutor(dfk=kernel, executors=list(executors or labels)),
-        n_slots=sum(slots for slots, _ in sizes),
+        executor=ParslPoolExecutor(dfk=kernel, executors=[each.label for each in chosen]),
+        n_slots=workers or sum(slots for slots, _ in sizes),
         n_nodes=sum(nodes for _, nodes in sizes),
         description=description,
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
@@ -233,8 +266,7 @@ def _report_exits(executor: Any) -> None:
     from parsl.executors.high_throughput import executor as htex
 
     if getattr(executor, "launch_cmd", None) == htex.DEFAULT_LAUNCH_CMD:
-        script, _, rest = htex.DEFAULT_LAUNCH_CMD.partition(" ")
-        del script
+        rest = htex.DEFAULT_LAUNCH_CMD.partition(" ")[2]
         executor.launch_cmd = f"{_worker_python(executor)} -m dhflow.flow.worker_pool {rest}"
 
 

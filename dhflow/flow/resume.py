@@ -39,8 +39,8 @@ def recovered(record: StudyRecord, history: Path, objectives: tuple[Objective, .
         directory = run_path(history) / "trials" / str(trial_id) / str(len(trial.attempts))
         result = read_result(directory)
         if result is None or result.status is TrialStatus.LOST:
-            curve = tuple(read_measurements(directory))
-            events.append(given_up(trial, "the driver of its session ended before it came home", now, curve))
+            why = "the driver of its session ended before it came home"
+            events.append(given_up(trial, why, now, read_measurements(directory)))
             continue
         events.append(ended_by(trial, result, objectives, outcome_number=n_outcomes, received_at=now))
         n_outcomes += 1

@@ -37,9 +37,7 @@ def format_duration(seconds: float) -> str:
 
 def format_rate(per_second: float) -> str:
     """Return trials per second, minute, hour or day, whichever first makes it one or more."""
-    for seconds, unit in _RATES:
-        if per_second * seconds >= 1:
-            break
+    seconds, unit = next((each for each in _RATES if per_second * each[0] >= 1), _RATES[-1])
     return f"{per_second * seconds:.3g}/{unit}"
 
 

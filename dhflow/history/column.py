@@ -109,7 +109,7 @@ class Text:
             If a code lies outside the categories.
         """
         codes = self.codes
-        if len(codes) and not (ABSENT <= int(codes.min()) and int(codes.max()) < len(self.categories)):
+        if len(codes) and not (int(codes.min()) >= ABSENT and int(codes.max()) < len(self.categories)):
             raise HistoryCorruptError("a text column speaks of a category that it does not have")
         values: list[Any] = [json.loads(each) for each in self.categories] if self.is_json else [*self.categories]
         values.append(absent)  # which is where code -1 points

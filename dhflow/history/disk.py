@@ -16,7 +16,7 @@ def real_path(path: PathLike) -> Path:
     return Path(path).resolve()
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes | memoryview) -> None:
     """Write a file and have it put on the disk proper."""
     with path.open("wb", buffering=0) as file:
         left = memoryview(data)
@@ -37,13 +37,13 @@ def replace_file(temporary: Path, path: Path) -> None:
             os.close(folder)
 
 
-def write_whole(path: Path, data: bytes, history: Path | None = None) -> None:
+def write_whole(path: Path, data: bytes | memoryview, history: Path | None = None) -> None:
     """Write `path` aside and then put it in place, so that nobody ever sees half of it.
 
     Parameters
     ----------
     path : Path
-    data : bytes
+    data : bytes or memoryview
     history : Path, optional
         The history that it belongs to, whose next writer removes what a killed process left aside.
 

@@ -166,7 +166,13 @@ class StudyRecord:
 def submitted(trial: Trial, attempt: Attempt) -> Trial:
     """Return `trial` as it stands when `attempt` has been handed to the executor."""
     return _changed(
-        trial, TrialStatus.RUNNING, attempt, trial.values, trial.losses, trial.metrics, trial.outcome_number
+        trial,
+        TrialStatus.RUNNING,
+        attempt,
+        values=trial.values,
+        losses=trial.losses,
+        metrics=trial.metrics,
+        outcome_number=trial.outcome_number,
     )
 
 
@@ -176,11 +182,11 @@ def ended(trial: Trial, event: AttemptEnded) -> Trial:
         trial,
         event.trial_status,
         event.attempt,
-        event.values,
-        event.losses,
-        event.metrics,
-        event.outcome_number,
-        event.budget,
+        values=event.values,
+        losses=event.losses,
+        metrics=event.metrics,
+        outcome_number=event.outcome_number,
+        budget=event.budget,
     )
 
 
@@ -188,6 +194,7 @@ def _changed(
     trial: Trial,
     status: TrialStatus,
     attempt: Attempt,
+    *,
     values: Mapping[str, float],
     losses: tuple[float, ...],
     metrics: Mapping[str, MetricValue],

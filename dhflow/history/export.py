@@ -111,13 +111,22 @@ def _series(name: str, cells: list[Any]) -> Any:
 
     # Missing values must turn neither whole numbers into floats nor truth values into objects.
     kinds = {type(cell) for cell in cells if cell is not None}
-    dtype = {(int,): "Int64", (bool,): "boolean", (float,): "float64"}.get(tuple(kinds))
-    if name in _WHOLE:
-        dtype = "int64"
-    return pd.Series(cells, dtype=dtype if kinds else "float64", name=name)
+    dtype = _KNOWN_DTYPES.get(name) or _DTYPES.get(frozenset(kinds), "object")
+    return pd.Series(cells, dtype=dtype, name=name)
 
 
-_WHOLE = frozenset({"trial_id", "seed", "n_attempts"})
+_KNOWN_DTYPES = {
+    **dict.fromkeys(("trial_id", "seed", "n_attempts"), "int64"),
+    **dict.fromkeys(("parent_id", "ask_number", "ask_saw", "outcome_number"), "Int64"),
+    **dict.fromkeys(("host", "worker", "failure_kind", "failure_message", "failure_location"), "string"),
+}
+_DTYPES: dict[frozenset[type], str] = {
+    frozenset(): "float64",
+    frozenset({float}): "float64",
+    frozenset({int}): "Int64",
+    frozenset({bool}): "boolean",
+    frozenset({str}): "string",
+}
 
 
 def to_csv(record: StudyRecord) -> str:
@@ -150,7 +159,7 @@ def to_parquet(record: StudyRecord) -> bytes:
     """
     frame = to_pandas(record)
     # A Parquet column has one type: a parameter whose choices are of several becomes text.
-    for name in frame.columns[frame.dtypes == object]:
+    for name in frame.select_dtypes("object").columns:
         if len({type(cell) for cell in frame[name].dropna()}) > 1:
             frame[name] = frame[name].map(json.dumps, na_action="ignore")
     file = io.BytesIO()

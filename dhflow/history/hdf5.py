@@ -6,9 +6,9 @@ end its process, and a parallel file system sees one large write in place of man
 
 from __future__ import annotations
 
+import io
 import json
 import re
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,14 +35,13 @@ _CHUNK_ROWS = 32_768
 _UNFIT = re.compile("[/%\\x00-\\x1f\\ud800-\\udfff]")
 
 
-def to_bytes(tables: Tables, place: Place) -> bytes:
+def to_bytes(tables: Tables, place: Place) -> memoryview:
     """Return the whole file that holds `tables`."""
     import h5py
 
     # Compact groups, and attributes and headers of any size; read by every HDF5 since 1.8 (2008).
-    # The name is of no file, but HDF5 opens none twice.
-    name = f"history-{secrets.token_hex(4)}"
-    with h5py.File(name, "w", driver="core", backing_store=False, libver=("v108", "v108")) as file:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=("v108", "v108")) as file:
         _mark(file, FORMAT, str(VERSION))
         file.attrs["format"] = FORMAT
         file.attrs["format-version"] = VERSION
@@ -59,9 +58,7 @@ def to_bytes(tables: Tables, place: Place) -> bytes:
         config = file["trials"].create_group(CONFIG, track_order=True)
         _write_table(config, tables.config, n_rows=len(tables.tables["trials"]["trial_id"]))
         _mark(_write_numbers(file, ARRAY_VALUES, tables.array_values), "column")
-        file.flush()
-        image: bytes = file.id.get_file_image()
-        return image
+    return buffer.getbuffer()
 
 
 def _own_version() -> str:

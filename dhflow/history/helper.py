@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class CheckpointHelper:
                     sys.executable,
                     "-c",
                     _CODE.format(path=sys.path),
-                    json.dumps(asdict(replace(request, parent=os.getpid()))),
+                    json.dumps(asdict(replace(request, parent=os.getpid(), asked_at=time.monotonic()))),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

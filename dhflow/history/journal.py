@@ -1,6 +1,6 @@
-"""The append-only journal beside a history: one checksummed JSON line per event.
+r"""The append-only journal beside a history: one checksummed JSON line per event.
 
-A line is ``crc32 JSON newline``: eight lowercase hexadecimal digits, a space, the text, ``\\n``; the
+A line is ``crc32 JSON newline``: eight lowercase hexadecimal digits, a space, the text, ``\n``; the
 checksum is that of the text's bytes. The first line is the journal's own head, every other an event.
 ``FORMAT.md`` states it for other languages.
 
@@ -291,7 +291,7 @@ class Journal:
         # Cut off what lies behind the last acknowledged byte before the next write.
         self._ragged = True
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._synced_at = time.monotonic()
+        self._synced_at, self._synced_end = time.monotonic(), end
         self._syncing: threading.Thread | None = None
 
     @classmethod
@@ -321,24 +321,28 @@ class Journal:
         try:
             if self._ragged:
                 os.ftruncate(self._fd, self.end)
-                self._ragged = False
+            self._ragged = True  # until all is written, whatever comes in between: also a KeyboardInterrupt
             written = os.write(self._fd, data)
             while written < len(data):
                 written += os.write(self._fd, data[written:])
         except OSError as error:
-            self._ragged = True
             with suppress(OSError):  # else again before the next write
                 os.ftruncate(self._fd, self.end)
                 self._ragged = False
             raise history_error(error, f"nothing more can be recorded in {self.path}", self.path) from error
         self.end += len(data)
-        if time.monotonic() - self._synced_at >= SYNC_INTERVAL_S:
+        self._ragged = False
+        self.sync_if_due()
+
+    def sync_if_due(self) -> None:
+        """Begin a sync if the last one is long enough ago and something was written since; cheap."""
+        if self.end != self._synced_end and time.monotonic() - self._synced_at >= SYNC_INTERVAL_S:
             self.sync()
 
     def sync(self, *, wait: bool = False) -> None:
         """Have the file put on the disk proper, by a thread of its own; `wait` for it if asked."""
         if self._syncing is None or not self._syncing.is_alive():
-            self._synced_at = time.monotonic()
+            self._synced_at, self._synced_end = time.monotonic(), self.end
             self._syncing = threading.Thread(
                 target=self._sync, args=(os.dup(self._fd),), name="dhflow-journal-sync", daemon=True
             )

@@ -147,7 +147,7 @@ _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 def _forget_in_child() -> None:
     # A forked child (a process pool's worker) that outlives its parent must not keep the lock.
     for lock in list(_held):
-        lock._forget()  # noqa: SLF001
+        lock._forget()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -51,17 +51,18 @@ class History:
         self,
         path: Path,
         lock: WriterLock,
+        *,
         record: StudyRecord,
         journal: Journal | None,
         held: Place | None,
-        helper: CheckpointHelper,
+        in_process: bool,
     ) -> None:
         self.path = path
         self.record = record
         self._lock = lock
         self._journal = journal
         self._held = held
-        self._helper = helper
+        self._helper = CheckpointHelper(in_process=in_process)
         self._next_at: float | None = None
         self._problem: str | None = None
         self._is_open = True
@@ -94,18 +95,14 @@ class History:
         path = real_path(path)
         lock = _locked(path)
         try:
-            if exists(path):
-                raise HistoryError(
-                    errno.EEXIST,
-                    "there is a history already: go on with it (resume=True, `dhflow resume`), or choose another name",
-                    str(path),
-                )
+            _refuse_existing(path)
             remove_temporaries(path)
             journal = Journal.create(journal_path(path), JournalHead.new(), [header])
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock, StudyRecord(header=header), journal, None, CheckpointHelper(in_process=in_process))
+        record = StudyRecord(header=header)
+        return cls(path, lock, record=record, journal=journal, held=None, in_process=in_process)
 
     @classmethod
     def open(cls, path: PathLike, *, in_process: bool = False) -> History:
@@ -140,7 +137,7 @@ class History:
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock, record, journal, parts.held, CheckpointHelper(in_process=in_process))
+        return cls(path, lock, record=record, journal=journal, held=parts.held, in_process=in_process)
 
     def __enter__(self) -> History:
         return self
@@ -225,6 +222,8 @@ class History:
         """
         self._check_open()
         now = time.monotonic() if now is None else now
+        if self._journal is not None:
+            self._journal.sync_if_due()
         self._reap(0.0, now)
         if self._next_at is None:
             self._next_at = now + FIRST_CHECKPOINT_S
@@ -299,6 +298,15 @@ class History:
         if request.remove and self._journal is not None:
             self._journal.close()
             self._journal = None
+
+
+def _refuse_existing(path: Path) -> None:
+    if exists(path):
+        raise HistoryError(
+            errno.EEXIST,
+            "there is a history already: go on with it (resume=True, `dhflow resume`), or choose another name",
+            str(path),
+        )
 
 
 def _locked(path: Path) -> WriterLock:

@@ -242,13 +242,14 @@ _NO_FAILURE = (None,) * 7
 
 
 def _read_attempt(trial_id: int, number: int, status: str, *rest: Any) -> tuple[int, Attempt]:
-    submitted_at, *times = rest[:4]
-    host, worker, *failure = rest[4:]
+    submitted_at, started_at, ended_at, received_at, host, worker, *failure = rest
     return trial_id, Attempt(
         number,
         TrialStatus(status),
         submitted_at,
-        *map(_not_nan, times),
+        _not_nan(started_at),
+        _not_nan(ended_at),
+        _not_nan(received_at),
         host,
         worker,
         None if failure[0] is None else TrialFailure(*failure),
@@ -286,9 +287,8 @@ def _approximate(value: int) -> float:
         return _NAN
 
 
-def _read_value(
-    trial_id: int, role: str, name: str, kind: str, number: float, text: str | None
-) -> tuple[int, tuple[str, str, MetricValue]]:
+def _read_value(trial_id: int, role: str, name: str, *cells: Any) -> tuple[int, tuple[str, str, MetricValue]]:
+    kind, number, text = cells
     value: MetricValue = number
     match kind:
         case "int":

@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 Liar = Literal["believer", "min", "mean", "max"]
 
-K = dict(msl=1, mf=1.0, n_inc=10, rounds=4, per_round=100, n_local=300, top=10, mut="own", p=None, smin=0.01, smax=0.3, minstd=0.0)
+K = dict(msl=1, mf=1.0, n_inc=10, rounds=4, per_round=100, n_local=300, top=10, mut="own", p=None, smin=0.01, smax=0.3, minstd=0.0, acq="lcb", kmode="fix", clip=None)
 
 
 class Ambs(DistinctSearcher):
@@ -70,6 +70,11 @@ class Ambs(DistinctSearcher):
             return suggest(self.space, self._untried(n, taken, self._design.draw, rng), self._design.meta)
         self.n_refits += self._forest.sync()
         stats = self._forest.statistics()
+        self._kap = self.kappa
+        self._best = self._training.targets(self._forest._rows).min()
+        if self.k["kmode"] == "exp": self._kap = rng.exponential(self.kappa)
+        if self.k["kmode"] == "alt": self._kap = self.kappa * [0.25, 1, 1.5][self._n_asks % 3]
+        if self.k["kmode"] == "logu": self._kap = self.kappa * math.exp(rng.uniform(-1.5, 0.7))
         if pending and self.multipoint == "conditioned":
             P = np.array([self._pending_rows[t.trial_id][0] for t in pending])
             ids = self._forest.leaves(self._features(P))
@@ -85,7 +90,14 @@ class Ambs(DistinctSearcher):
 
     def _score(self, stats, ids):
         mean, std = stats.moments(ids)
-        return mean - self.kappa * np.maximum(std, self.k["minstd"])
+        if self.k["acq"] == "logei":
+            from scipy.special import ndtr, log_ndtr
+            std = np.maximum(std, 1e-3)
+            z = (self._best - mean) / std
+            h = np.exp(-z*z/2)/2.5066 + z*ndtr(z)
+            with np.errstate(all="ignore"):
+                return -(np.log(std) + np.where(z > -5, np.log(np.maximum(h, 1e-300)), -z*z/2 - 0.919 - 2*np.log(np.abs(z)+1e-9)))
+        return mean - self._kap * np.maximum(std, self.k["minstd"])
 
     def _mutate(self, X, rng):
         k = self.k

@@ -81,16 +81,23 @@ class Searcher(ABC):
             if trial.trial_id not in self._folded:
                 self._unfolded[trial.trial_id] = trial
 
-    def replayed(self, n_suggested: int) -> None:
-        """Take note of an ask that the history holds: `n_suggested` suggestions, nothing is computed."""
+    def replayed(self, ask_number: int, n_suggested: int) -> None:
+        """Take note of an ask that the history holds; nothing is computed.
+
+        Asks that suggested nothing leave no trace in a history, so numbers may be missing.
+        """
         self._fold_told()
-        self._n_asks += 1
+        self._n_asks = ask_number + 1
         self._n_suggested += n_suggested
 
     @property
     def n_asks(self) -> int:
         """How many asks have been answered: the number of the next one."""
         return self._n_asks
+
+    def describe(self) -> dict[str, Any]:
+        """Return the searcher's name and options as JSON, for the history."""
+        return {"name": self.name, "seed": self.seed}
 
     def state(self) -> dict[str, Any]:
         """Return a JSON snapshot of what is not a fold over told trials."""

@@ -185,7 +185,8 @@ class Rules:
             point = self.shaped(config)
             self.check(point, skip_nameless=True)
         except ConfigNotInSpaceError as error:
-            raise SpaceError(str(error), path) from None
+            hint = ": give the parameters other defaults" if path == "default" else ""
+            raise SpaceError(f"{error}{hint}", path) from None
         return point
 
 

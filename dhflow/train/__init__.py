@@ -1,7 +1,65 @@
 """What runs on a worker: from a task to a trial's result, whatever the user's objective does.
 
-The driver packs an objective with :mod:`dhflow.train.ship` (or names a command with
-:mod:`dhflow.train.command`), puts it into a :class:`dhflow.train.task.Task` and has
-:func:`dhflow.train.evaluate.evaluate` called on a worker. What an attempt leaves on disk,
-:mod:`dhflow.train.attempt_directory` reads, also after its worker died.
+The driver makes a source of the user's objective (:func:`make_source`), puts it into a :class:`Task` and
+has :func:`evaluate` called on a worker. What an attempt leaves on disk, the readers of
+:mod:`dhflow.train.attempt_directory` find, also after its worker died. Names are loaded on first use.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dhflow.train.attempt_directory import last_step as last_step
+    from dhflow.train.attempt_directory import read_measurements as read_measurements
+    from dhflow.train.attempt_directory import read_output as read_output
+    from dhflow.train.attempt_directory import read_result as read_result
+    from dhflow.train.attempt_directory import read_start as read_start
+    from dhflow.train.attempt_directory import read_starts as read_starts
+    from dhflow.train.attempt_directory import read_timeout as read_timeout
+    from dhflow.train.context import TrialContext as TrialContext
+    from dhflow.train.evaluation import evaluate as evaluate
+    from dhflow.train.failure import timeout_failure as timeout_failure
+    from dhflow.train.ship import make_source as make_source
+    from dhflow.train.ship import pack_objective as pack_objective
+    from dhflow.train.task import CommandSource as CommandSource
+    from dhflow.train.task import EvaluationSettings as EvaluationSettings
+    from dhflow.train.task import FunctionSource as FunctionSource
+    from dhflow.train.task import Task as Task
+    from dhflow.train.threads import limit_threads as limit_threads
+    from dhflow.train.threads import thread_environment as thread_environment
+    from dhflow.train.user_module import load_file_module as load_file_module
+
+_HOMES = {
+    "CommandSource": "task",
+    "EvaluationSettings": "task",
+    "evaluate": "evaluation",
+    "FunctionSource": "task",
+    "last_step": "attempt_directory",
+    "limit_threads": "threads",
+    "load_file_module": "user_module",
+    "make_source": "ship",
+    "pack_objective": "ship",
+    "read_measurements": "attempt_directory",
+    "read_output": "attempt_directory",
+    "read_result": "attempt_directory",
+    "read_start": "attempt_directory",
+    "read_starts": "attempt_directory",
+    "read_timeout": "attempt_directory",
+    "Task": "task",
+    "thread_environment": "threads",
+    "timeout_failure": "failure",
+    "TrialContext": "context",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dhflow.train' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dhflow.train.{home}"), name)
+    globals()[name] = value
+    return value

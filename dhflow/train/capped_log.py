@@ -66,7 +66,7 @@ class CappedLog:
             if not self._is_open:
                 return
             view = memoryview(data)
-            while len(view):
+            while view:
                 n_written = os.write(self.fd, view[: self._limit])
                 view = view[n_written:]
                 self._unchecked += n_written
@@ -109,7 +109,7 @@ class CappedLog:
         os.ftruncate(self.fd, self._head)
         self._marker = len(marker)
         view = memoryview(marker + tail)
-        while len(view):
+        while view:
             view = view[os.write(self.fd, view) :]
 
 

@@ -212,7 +212,7 @@ def _own_streams() -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
 
 def _line_stream(fd: int) -> io.TextIOWrapper:
     raw = io.FileIO(fd, "wb", closefd=False)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[arg-type]
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def _dup(fd: int) -> int:

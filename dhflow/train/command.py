@@ -127,9 +127,8 @@ def _parse(template: str) -> tuple[_Group, ...]:
             groups.append(_Group(tuple(pieces), is_optional))
             if is_optional and not groups[-1].names:
                 text = "".join(each.text for each in pieces)
-                raise ExecutionError(
-                    f"the group [{text}] of the command holds no parameter; write [[{text}]] for the brackets themselves"
-                )
+                hint = f"write [[{text}]] for the brackets themselves"
+                raise ExecutionError(f"the group [{text}] of the command holds no parameter; {hint}")
             pieces, is_optional = [], not is_optional
         elif token in ("{", "}"):
             raise ExecutionError(_misplaced(template, match.start(), f"a {token} without its partner", token))
@@ -159,4 +158,4 @@ def _misplaced(template: str, position: int, what: str, token: str) -> str:
 def _unknown(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, [*known, *SPECIAL_NAMES], n=1)
     hint = f"did you mean {{{close[0]}}}?" if close else f"the space has: {', '.join(known)}"
-    return f"the command uses {{{name}}}, which is no parameter of the space; {hint} Write {{{{ }}}} for braces themselves."
+    return f"the command uses {{{name}}}, no parameter of the space; {hint} (write {{{{ }}}} for braces themselves)"

@@ -80,8 +80,8 @@ class TrialContext:
 
     @property
     def budget(self) -> float | None:
-        """Units of the problem's budget to spend; None for the full one."""
-        return self._task.budget
+        """Units of the problem's budget to spend; None if the problem declares no budget."""
+        return self._task.full_or_own_budget
 
     @property
     def seed(self) -> int:
@@ -230,7 +230,7 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
         raise ObjectiveError(f"trial.report: {name!r} must be a number, not {type(value).__name__} {value!r:.80}")
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         message = f"trial.report: {name!r} must be one number, not {type(value).__name__} {value!r:.80}"
         raise ObjectiveError(message) from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from dhflow.errors import TrialLostError
-from dhflow.train.attempt_directory import PathLike, host_name, last_step, read_timeout
+from dhflow.train.attempt_directory import PathLike, host_name, last_step, read_start, read_timeout
 from dhflow.train.user_code import is_user_file, is_worker_file
 from dhflow.trial import TrialFailure
 
@@ -87,12 +87,13 @@ def timeout_failure(directory: PathLike) -> TrialFailure | None:
     text = read_timeout(directory)
     if text is None:
         return None
+    start = read_start(directory)
     return TrialFailure(
         kind="TrialTimeoutError",
         message="outlived its time limit and did not end when asked to; its worker was killed",
         traceback=_middle_cut(text, MAX_TRACEBACK_CHARS),
         location=_hung_line(text),
-        host="",
+        host=start.host if start else "",
         last_step=last_step(directory),
     )
 
@@ -107,7 +108,7 @@ def _hung_line(text: str) -> str:
     # faulthandler prints every thread, most recent call first; the trial is in the one that called us.
     for thread in text.split("\n\n"):
         frames = [(each["file"], each["line"]) for each in _FRAME.finditer(thread)]
-        if any(is_worker_file(file) and file.endswith("evaluate.py") for file, _ in frames):
+        if any(is_worker_file(file) and file.endswith("evaluation.py") for file, _ in frames):
             own = [f"{file}:{line}" for file, line in frames if is_user_file(file)]
             return own[0] if own else ""
     return ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ class Loaded(NamedTuple):
 
 
 _functions: dict[str, Loaded] = {}
+_kept: dict[str, Loaded] = {}
+"""Of studies whose trials run in this process; never pushed out."""
 _prepared: dict[str, Any] = {}
 # Re-entrant: what is loaded or prepared may itself run a search in this thread.
 _load_lock = threading.RLock()
@@ -45,7 +48,7 @@ def load(source: FunctionSource) -> Loaded:
     Exception
         Whatever unpickling raises, for example ImportError for a package that the worker lacks.
     """
-    loaded = _functions.get(source.sha256)
+    loaded = _kept.get(source.sha256) or _functions.get(source.sha256)
     if loaded is None:
         with _load_lock:
             loaded = _functions.get(source.sha256)
@@ -53,6 +56,19 @@ def load(source: FunctionSource) -> Loaded:
                 loaded = _unpickle(source)
                 _remember(_functions, source.sha256, loaded)
     return loaded
+
+
+@contextlib.contextmanager
+def keep(
+    source: FunctionSource, function: Callable[..., Any], arguments: dict[str, Any], form: CallForm
+) -> Iterator[None]:
+    """Have :func:`load` find a function of this process under its source's name as long as the context lasts."""
+    _kept[source.sha256] = Loaded(function, arguments, form, _location(function))
+    try:
+        yield
+    finally:
+        del _kept[source.sha256]
+        _prepared.pop(source.sha256, None)
 
 
 def prepare(source: FunctionSource | None) -> Any:
@@ -88,7 +104,7 @@ def call(loaded: Loaded, config: dict[str, Any], trial: Any) -> Any:
 
 def location_of(source: FunctionSource) -> str:
     """Return ``file:line`` of a function that this process has loaded, else ""."""
-    loaded = _functions.get(source.sha256)
+    loaded = _kept.get(source.sha256) or _functions.get(source.sha256)
     return "" if loaded is None else loaded.location
 
 
@@ -98,7 +114,7 @@ def _unpickle(source: FunctionSource) -> Loaded:
     blob = _read(source) if source.blob is None else source.blob
     if hashlib.sha256(blob).hexdigest() != source.sha256:
         raise TrialLostError(f"the objective {source.name!r} was damaged on its way to this worker")
-    function, arguments, form = pickle.loads(blob)  # noqa: S301 - the study's own driver wrote it
+    function, arguments, form = pickle.loads(blob)
     return Loaded(function, arguments, form, _location(function))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -15,11 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from dhflow.errors import ObjectiveError, TrialTimeoutError
-from dhflow.train.attempt_directory import CONFIG, RECORDS, RETURNED
+from dhflow.errors import TrialLostError
+from dhflow.train.attempt_directory import CONFIG, OUTPUT, RECORDS, RETURNED, host_name
 from dhflow.train.capped_log import CappedLog
 from dhflow.train.command import render
+from dhflow.train.failure import users_line_in_text
 from dhflow.train.task import CommandSource, Task
+from dhflow.trial import TrialFailure
 
 _CHUNK_BYTES = 65_536
 _TAIL_BYTES = 65_536
@@ -29,31 +32,52 @@ _POLL_S = 0.05
 """How often to look for the command's end where the system has no pidfd."""
 
 _SHOWN_LINES = 40
+_MAX_DRAINED_CHUNKS = 256
 
 
 class CommandFailedError(Exception):
-    """A command ended with an error.
+    """A command left no result.
 
     Parameters
     ----------
     message : str
     output : str
         Its last lines.
+    kind : str
+        As in :class:`~dhflow.trial.TrialFailure`.
     signal_name : str
         Of the signal that ended it, or "".
     """
 
-    def __init__(self, message: str, output: str = "", signal_name: str = "") -> None:
-        super().__init__(message, output, signal_name)
+    def __init__(self, message: str, output: str = "", kind: str = "CommandError", signal_name: str = "") -> None:
+        super().__init__(message, output, kind, signal_name)
         self.message = message
         self.output = output
+        self.kind = kind
         self.signal_name = signal_name
 
     def __str__(self) -> str:
         return self.message
 
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether its last words speak of a full disk or quota: the trial is not to blame."""
+        return any(os.strerror(each) in self.output for each in (errno.ENOSPC, errno.EDQUOT))
 
-def run_command(source: CommandSource, task: Task, directory: Path, log: CappedLog | None) -> object:
+    def to_failure(self, last_step: int | None) -> TrialFailure:
+        """Return the failure's record; its traceback is the command's last output."""
+        return TrialFailure(
+            kind=self.kind,
+            message=self.message,
+            traceback=self.output,
+            location=users_line_in_text(self.output),
+            host=host_name(),
+            signal=self.signal_name,
+            last_step=last_step,
+        )
+
+
+def run_command(source: CommandSource, task: Task, directory: Path) -> object:
     """Run a trial's command to its end and return its result: a number or a mapping.
 
     Parameters
@@ -61,37 +85,44 @@ def run_command(source: CommandSource, task: Task, directory: Path, log: CappedL
     source : CommandSource
     task : Task
     directory : Path
-        Where its config, its result and its records are.
-    log : CappedLog, optional
-        Gets standard output and standard error.
+        Where its config, its log, its records and its result are.
 
     Raises
     ------
     CommandFailedError
-        If it cannot be started, ends with a non-zero exit code or by a signal.
-    TrialTimeoutError
-        If it outlives the time limit; its whole process group is then ended.
+        If it cannot be started, ends with a non-zero exit code or by a signal, outlives its time limit
+        (its whole process group is then ended) or leaves no result that can be read.
     ObjectiveError
-        If it left no result that can be read.
-    OSError
+        If its template uses a parameter that is inactive.
+    TrialLostError
         If its files or its log cannot be written.
     """
-    result = directory / RETURNED
-    result.unlink(missing_ok=True)
-    (directory / CONFIG).write_text(json.dumps(dict(task.config)))
     command = render(source.template, _values(task, directory))
-    process = _start(command, source.cwd, _environment(task, directory))
-    run = _Running(process, log)
+    try:
+        (directory / RETURNED).unlink(missing_ok=True)  # of an earlier run of this attempt
+        (directory / CONFIG).write_text(json.dumps(dict(task.config)))
+        log = CappedLog(str(directory / OUTPUT), task.settings.output_limit_bytes)
+        try:
+            ended_in_time, code, run = _run(command, source.cwd, task, directory, log)
+        finally:
+            log.close()
+    except OSError as error:
+        raise TrialLostError(f"the attempt's directory cannot be written: {error}") from error
+    if not ended_in_time:
+        message = f"the command outlived its time limit of {task.settings.timeout_s:g} s"
+        raise CommandFailedError(message, run.last_lines(), kind="TrialTimeoutError")
+    if code != 0:
+        raise _failed(code, run.last_lines())
+    return _read_result(directory / RETURNED, run)
+
+
+def _run(command: str, cwd: str, task: Task, directory: Path, log: CappedLog) -> tuple[bool, int, _Running]:
+    run = _Running(_start(command, cwd, _environment(task, directory)), log)
     try:
         ended_in_time = run.wait(task.settings.timeout_s, task.settings.timeout_grace_s)
     finally:
-        run.close()
-    if not ended_in_time:
-        error = TrialTimeoutError(f"the command outlived its time limit of {task.settings.timeout_s:g} s")
-        raise error from CommandFailedError("its last output:", run.last_lines())
-    if process.returncode != 0:
-        raise _failed(process.returncode, run.last_lines())
-    return _read_result(result, run.last_line())
+        code = run.close()
+    return ended_in_time, code, run
 
 
 def _values(task: Task, directory: Path) -> dict[str, Any]:
@@ -101,17 +132,18 @@ def _values(task: Task, directory: Path) -> dict[str, Any]:
         "dir": str(directory),
         "result": str(directory / RETURNED),
     }
-    if task.budget is not None:
-        special["budget"] = _plain(task.budget)
+    if task.full_or_own_budget is not None:
+        special["budget"] = _plain(task.full_or_own_budget)
     return {**special, **task.config}
 
 
 def _environment(task: Task, directory: Path) -> dict[str, str]:
+    budget = task.full_or_own_budget
     ours = {
         "DHFLOW_TRIAL_ID": str(task.trial_id),
         "DHFLOW_TRIAL_DIR": str(directory),
         "DHFLOW_SEED": str(task.seed),
-        "DHFLOW_BUDGET": "" if task.budget is None else str(_plain(task.budget)),
+        "DHFLOW_BUDGET": "" if budget is None else str(_plain(budget)),
         "DHFLOW_CONTINUES": task.continues or "",
         "DHFLOW_CONFIG": str(directory / CONFIG),
         "DHFLOW_RESULT": str(directory / RETURNED),
@@ -154,7 +186,7 @@ def _dies_with_parent() -> tuple[str, ...]:
 class _Running:
     """A started command: its pipes are emptied until it ends."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: CappedLog | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: CappedLog) -> None:
         self._process = process
         self._log = log
         self._selector = selectors.DefaultSelector()
@@ -179,18 +211,19 @@ class _Running:
             self._wait(None)
         return False
 
-    def close(self) -> None:
-        """End what is left of the group, read what it wrote, and collect the exit code."""
+    def close(self) -> int:
+        """End what is left of the group, read what it wrote, and return the exit code."""
         self._signal_group(signal.SIGKILL)
         with contextlib.suppress(OSError):
             self._drain()
-        self._process.wait()
+        code = self._process.wait()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
         self._selector.close()
+        return code
 
     def last_line(self) -> str:
         """Return the last line of standard output that is not empty."""
@@ -217,8 +250,10 @@ class _Running:
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _drain(self) -> None:
-        while self._read_ready(0):
-            pass
+        # A process that left the group may go on writing for ever.
+        for _ in range(_MAX_DRAINED_CHUNKS):
+            if not self._read_ready(0):
+                break
 
     def _read_ready(self, limit_s: float | None) -> bool:
         has_read = False
@@ -239,8 +274,7 @@ class _Running:
         if is_stdout:
             self._stdout_tail = (self._stdout_tail + data)[-_TAIL_BYTES:]
         self._tail = (self._tail + data)[-_TAIL_BYTES:]
-        if self._log is not None:
-            self._log.write(data)
+        self._log.write(data)
 
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -248,38 +282,35 @@ class _Running:
 
 
 def _failed(code: int, output: str) -> CommandFailedError:
-    if code > 128 and code - 128 in iter(signal.Signals):  # the shell's way to say that its command was killed
+    if code - 128 in {each.value for each in signal.Signals}:  # the shell's way to say that its command was killed
         code = 128 - code
     if code < 0:
         name = signal.Signals(-code).name
-        return CommandFailedError(f"the command was killed by {name}", output, name)
+        return CommandFailedError(f"the command was killed by {name}", output, signal_name=name)
     hint = {126: " (not executable)", 127: " (command not found)"}.get(code, "")
     return CommandFailedError(f"the command ended with exit code {code}{hint}", output)
 
 
-def _read_result(file: Path, last_line: str) -> object:
+def _read_result(file: Path, run: _Running) -> object:
     try:
-        text = file.read_text()
+        text = file.read_text(errors="replace")
     except FileNotFoundError:
-        return _parse_last_line(last_line)
-    except ValueError as error:
-        raise ObjectiveError(f"the command's result file is no text: {error}") from error
+        return _parse_last_line(run)
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise ObjectiveError(f"the command's result file is no JSON: {text[:80]!r}") from error
+    except ValueError:
+        message = f"the command's result file is no JSON: {text[:80]!r}"
+    raise CommandFailedError(message, run.last_lines(), kind="ObjectiveError")
 
 
-def _parse_last_line(line: str) -> object:
-    try:
+def _parse_last_line(run: _Running) -> object:
+    line = run.last_line()
+    with contextlib.suppress(ValueError):
         return float(line)
-    except ValueError:
-        pass
-    try:
+    with contextlib.suppress(ValueError):
         data = json.loads(line)
-    except ValueError:
-        data = None
-    if isinstance(data, dict):
-        return data
+        if isinstance(data, dict):
+            return data
     what = f"its last line of output is {line[:80]!r}, neither a number nor a JSON object" if line else "no output"
-    raise ObjectiveError(f"the command wrote no result to DHFLOW_RESULT, and {what}")
+    message = f"the command wrote no result to DHFLOW_RESULT, and {what}"
+    raise CommandFailedError(message, run.last_lines(), kind="ObjectiveError")

@@ -43,7 +43,7 @@ def run_function(
     output, timeout = _files(task.directory)
     with _same_working_directory(), _captured(output, settings.output_limit_bytes):
         loaded = loading.load(source)
-        context.prepared = loading.prepare(settings.per_worker)
+        context.prepared = loading.prepare(source.per_worker)
         if settings.timeout_s is None:
             returned = loading.call(loaded, dict(task.config), context)
         else:

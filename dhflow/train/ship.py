@@ -6,14 +6,16 @@ import hashlib
 import os
 import pickle
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from dhflow.errors import ExecutionError
+from dhflow.train.command import parse_command
 from dhflow.train.signature import CallForm, call_form, check_needs_nothing, name_of
-from dhflow.train.task import FunctionSource
+from dhflow.train.task import CommandSource, FunctionSource
 from dhflow.train.unpicklable import Part, describe_type, find_unpicklable, largest_part, parts_of
 from dhflow.train.user_module import module_name, modules_under, pickled_by_value, user_folder
 
@@ -21,6 +23,44 @@ _Call = tuple[Callable[..., Any], dict[str, Any], CallForm]
 
 LARGE_BLOB_BYTES = 10_000_000
 """Every worker reads the blob once, and Globus Compute takes no more than 10 MB at all."""
+
+
+def make_source(
+    objective: Callable[..., Any] | str,
+    *,
+    names: Iterable[str] = (),
+    conditional: Collection[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+    per_worker: Callable[[], Any] | None = None,
+    directory: str | Path | None = None,
+) -> FunctionSource | CommandSource:
+    """Check an objective and make it ready to be sent to workers.
+
+    Parameters
+    ----------
+    objective : callable or str
+        A function, or a command template.
+    names, conditional : iterable of str
+        Of a command: see :func:`~dhflow.train.command.parse_command`.
+    arguments : mapping, optional
+        Of a function: extra keyword arguments given to every call.
+    per_worker : callable, optional
+        Of a function: called once per worker, without arguments; ``trial.prepared`` is what it returned.
+    directory : str or Path, optional
+        See :func:`pack_objective`.
+
+    Raises
+    ------
+    ExecutionError
+        If the objective cannot be run on a worker; says why and where.
+    """
+    if isinstance(objective, str):
+        for name, given in (("arguments", arguments), ("per_worker", per_worker)):
+            if given:
+                raise ExecutionError(f"{name} goes with a function, not with a command: write it into the command")
+        return parse_command(objective, names, conditional=conditional)
+    source = pack_objective(objective, arguments, directory)
+    return source if per_worker is None else replace(source, per_worker=pack_per_worker(per_worker, directory))
 
 
 def pack_objective(
@@ -106,7 +146,7 @@ def _pickle(role: str, call: _Call, siblings: list[ModuleType]) -> bytes:
             with pickled_by_value(by_value):
                 blob: bytes = cloudpickle.dumps(call)
             if len(blob) <= LARGE_BLOB_BYTES:  # some things pickle and cannot be unpickled, as certain exceptions
-                pickle.loads(blob)  # noqa: S301 - just pickled here
+                pickle.loads(blob)
         except Exception as error:  # noqa: BLE001 - any captured object may refuse in its own way
             errors.append(error)
         else:

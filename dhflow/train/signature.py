@@ -95,9 +95,7 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
-def _check_arguments(
-    name: str, parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]
-) -> None:
+def _check_arguments(name: str, parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for argument in arguments:
         known = parameters.get(argument)

@@ -31,6 +31,8 @@ class FunctionSource:
         The blob itself, where no file system is shared.
     import_paths : tuple of str
         The user's folders; a worker on which they exist appends them to ``sys.path``.
+    per_worker : FunctionSource, optional
+        A function without arguments, called once per worker process; ``trial.prepared`` is what it returned.
     """
 
     sha256: str
@@ -38,6 +40,7 @@ class FunctionSource:
     path: str | None = None
     blob: bytes | None = field(default=None, repr=False)
     import_paths: tuple[str, ...] = ()
+    per_worker: FunctionSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,8 @@ class EvaluationSettings:
         After the limit, the time until the process that runs the trial is killed.
     output_limit_bytes : int
         At most so much of a trial's output is kept: its head and its tail.
-    per_worker : FunctionSource, optional
-        A function without arguments, called once per worker process; ``trial.prepared`` is what it returned.
+    full_budget : float, optional
+        What a trial without a budget of its own spends; None if the problem declares no budget.
     """
 
     objectives: tuple[Objective, ...]
@@ -80,7 +83,7 @@ class EvaluationSettings:
     timeout_s: float | None = None
     timeout_grace_s: float = DEFAULT_TIMEOUT_GRACE_S
     output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
-    per_worker: FunctionSource | None = None
+    full_budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +116,8 @@ class Task:
     continues: str | None
     deadline: float | None
     settings: EvaluationSettings
+
+    @property
+    def full_or_own_budget(self) -> float | None:
+        """The budget in numbers, as far as it is known."""
+        return self.settings.full_budget if self.budget is None else self.budget

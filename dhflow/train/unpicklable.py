@@ -97,7 +97,9 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[Part]:
             yield Part(name, function.__globals__[name])
     positional = code.co_varnames[: code.co_argcount]
     defaults = function.__defaults__ or ()
-    yield from (Part(name, each) for name, each in zip(positional[len(positional) - len(defaults) :], defaults, strict=True))
+    yield from (
+        Part(name, each) for name, each in zip(positional[len(positional) - len(defaults) :], defaults, strict=True)
+    )
     yield from (Part(name, each) for name, each in (function.__kwdefaults__ or {}).items())
     yield from (Part(f".{name}", each) for name, each in function.__dict__.items())
 

@@ -22,7 +22,7 @@ from dhflow.train.attempt_directory import STOP, begin, host_name, read_curve, w
 from dhflow.train.context import Summary, TrialContext, close_context
 from dhflow.train.failure import describe, is_interrupt, is_retryable
 from dhflow.train.loading import location_of
-from dhflow.train.run_command import run_command
+from dhflow.train.run_command import CommandFailedError, run_command
 from dhflow.train.run_function import run_function
 from dhflow.train.task import CommandSource, FunctionSource, Task
 from dhflow.train.threads import limit_threads_of_worker
@@ -120,17 +120,20 @@ def _run_function(source: FunctionSource, task: Task) -> _Outcome:
         if is_interrupt(error) and threading.current_thread() is threading.main_thread():
             raise
         return _failed(error, close_context(context), location_of(source))
-    return _ended(values, metrics, task.budget, close_context(context))
+    return _ended(values, metrics, task.full_or_own_budget, close_context(context))
 
 
 def _run_command(source: CommandSource, task: Task) -> _Outcome:
     with _attempt_files(task) as directory:
         try:
-            returned = run_command(source, task, directory, task.settings.output_limit_bytes)
-            values, metrics = read_returned(returned, task.settings.objectives)
+            values, metrics = read_returned(run_command(source, task, directory), task.settings.objectives)
+        except CommandFailedError as error:
+            summary = _summary(directory)
+            status = TrialStatus.LOST if error.is_disk_full else TrialStatus.FAILED
+            return _Outcome(status, measurements=summary.measurements, failure=error.to_failure(summary.last_step))
         except Exception as error:  # noqa: BLE001 - as for a function
             return _failed(error, _summary(directory))
-        return _ended(values, metrics, task.budget, _summary(directory))
+        return _ended(values, metrics, task.full_or_own_budget, _summary(directory))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,67 @@
+# dhflow: everything needs only make and Python >= 3.10; `make PYTHON=python3.12 test` picks another interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+TRIALS ?= 30
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed.stamp
+DEMO := build/demo
+
+# The numerical libraries of this process keep to one core; a site gives its workers theirs.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format pytest coverage bench clean distclean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## make .venv with every extra and the test tools (once; the other targets do it too)
+
+# The dependencies change with pyproject.toml alone, so after the first time nothing is downloaded.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "dhflow needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=23'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test]'
+	@touch $@
+
+demo: $(STAMP) ## search Keras networks on handwritten digits: 30 trials on two workers of this machine
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	$(BIN)/dhflow search apps/digits/problem.py --site laptop --set workers=$(WORKERS) --set cores_per_worker=1 \
+	    --searcher ambs --seed 1 --max-trials $(TRIALS) --history $(DEMO)/digits.h5
+	@echo
+	$(BIN)/dhflow plot $(DEMO)/digits.h5 --output $(DEMO)/digits.png
+	@$(BIN)/python apps/compare.py $(DEMO)/digits.h5
+
+test: lint pytest ## set up everything, check style, types and imports, run all tests
+
+lint: $(STAMP) ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff put the code into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pytest: $(STAMP) ## the tests alone; PYTEST_ARGS="-k space" picks some
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: $(STAMP) ## the tests with branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+
+bench: $(STAMP) ## measure overheads and print them as ratios (nothing is asserted)
+	$(BIN)/python tests/benchmarks/run.py
+
+clean: ## remove what the targets wrote, but for the environment
+	rm -rf build dist runinfo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment too
+	rm -rf $(VENV)

@@ -1,0 +1,172 @@
+"""The entry point: finds the verb, and turns what goes wrong into one message and an exit code.
+
+Exit codes: 0 done, 1 an error, 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import click
+
+from dhflow import __version__
+from dhflow.errors import DhflowError
+
+VERBS = {
+    "search": "Search a problem's space for its best config.",
+    "resume": "Go on with a search that ended or was interrupted.",
+    "show": "Show a history: best trials, failures, utilisation.",
+    "export": "Write a history as CSV, Parquet or JSON.",
+    "plot": "Draw a history.",
+    "enqueue": "Add a config of your own to a history; it runs first at resume.",
+    "sites": "List the sites and their arguments.",
+    "doctor": "Check this installation, this file system and a site.",
+}
+
+_INTERRUPTED, _TERMINATED = 130, 143
+_EXIT_GRACE_S = 2.0
+
+
+class LazyGroup(click.Group):
+    """Verbs whose modules are imported when they are called, so that help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, in the order of a user's way through them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = cast("click.Command", importlib.import_module(f"dhflow.cli.{cmd_name}").command)
+        command.short_help = VERBS[cmd_name]
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; a close one is named when there is none."""
+        import difflib
+
+        close = difflib.get_close_matches(args[0], VERBS, n=1)
+        if args[0] not in VERBS and not args[0].startswith("-") and close:
+            ctx.fail(f"there is no verb {args[0]!r}; did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="VERB ...",
+    epilog="dhflow VERB --help says more. A first search: dhflow search problem.py --max-trials 30",
+)
+@click.version_option(__version__, prog_name="dhflow")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error; log more.")
+def cli() -> None:
+    """Search hyperparameters asynchronously on a laptop, a cluster or a supercomputer."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, and exit."""
+    _leave(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one verb; return the exit code."""
+    # Anywhere among the arguments, for those who add it to a line that just failed.
+    debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
+    arguments = [each for each in arguments if each != "--debug"]
+    _log_to_stderr(debug=debug)
+    try:
+        with _Terminable():
+            code: Any = cli.main(arguments, prog_name="dhflow", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _complain("interrupted", _INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        if debug:
+            raise
+        reason = str(stop) or "interrupted"
+        return _complain(reason, _TERMINATED if "SIGTERM" in reason else _INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`dhflow show h.h5 | head`); nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except DhflowError as error:
+        if debug:
+            raise
+        return _complain(f"error: {_message(error)}", 1)
+
+
+def _message(error: DhflowError) -> str:
+    notes = [str(each) for each in getattr(error, "__notes__", ())]
+    return "\n".join([str(error) or type(error).__name__, *notes])
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"dhflow: {message}", err=True)
+    return code
+
+
+class _Terminable:
+    """SIGTERM ends a verb as Ctrl-C does: what is open is closed. A running search has handlers of its own."""
+
+    def __enter__(self) -> None:
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._stop)
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _stop(self, number: int, frame: object) -> None:
+        raise KeyboardInterrupt("ended by SIGTERM")
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to the standard error of the moment: a progress display puts its own in place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            click.echo(f"dhflow: {record.getMessage()}", err=True)
+        except Exception:  # noqa: BLE001 - logging's own rule: never raise
+            self.handleError(record)
+
+
+def _log_to_stderr(*, debug: bool) -> None:
+    logger = logging.getLogger("dhflow")
+    if not any(isinstance(each, _StderrHandler) for each in logger.handlers):
+        logger.addHandler(_StderrHandler())
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+
+
+def _leave(code: int) -> None:
+    """Exit, also when a trial still hangs in a thread that nothing can end."""
+    until = time.monotonic() + _EXIT_GRACE_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,78 @@
+"""From the user's objective to calls on a pool: checked and packed before any worker starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from dhflow.errors import SearchError
+from dhflow.flow.call import AppCall, Call, EvaluateCall
+from dhflow.flow.parts import StudyParts
+from dhflow.flow.pool import Pool, PoolPlan
+from dhflow.flow.run_directory import RunDirectory
+from dhflow.flow.settings import RunSettings
+from dhflow.train import CommandSource, EvaluationSettings, FunctionSource, make_source
+from dhflow.train.sharing import shared_objective
+
+
+@contextmanager
+def prepared_call(
+    objective: Callable[..., Any] | str,
+    parts: StudyParts,
+    settings: RunSettings,
+    directory: RunDirectory,
+    plan: PoolPlan,
+) -> Iterator[Callable[[Pool], Call]]:
+    """Check the objective and pack it for shipping, before any worker starts; give what makes the call on a pool.
+
+    Raises
+    ------
+    ExecutionError
+        If the objective cannot be shipped.
+    SearchError
+        If an option does not go with this kind of objective.
+    """
+    if is_parsl_app(objective):
+        for name in ("timeout_s", "per_worker"):
+            if getattr(settings, name) is not None:
+                raise SearchError(f"{name} does not work with a Parsl app as the objective: pass the plain function")
+        yield lambda _: AppCall(objective, parts.objectives, dict(settings.arguments))
+        return
+    with ExitStack() as stack:
+        if plan.is_in_process and not isinstance(objective, str):
+            sharing = shared_objective(objective, settings.arguments, settings.per_worker)
+            source: FunctionSource | CommandSource = stack.enter_context(sharing)
+        else:
+            source = make_source(
+                objective,
+                names=parts.space_names,
+                conditional=parts.conditional_names,
+                arguments=settings.arguments,
+                per_worker=settings.per_worker,
+                directory=directory.objectives,
+            )
+        evaluation = EvaluationSettings(
+            objectives=parts.objectives,
+            source=source,
+            timeout_s=settings.timeout_s,
+            output_limit_bytes=settings.output_limit_bytes,
+            full_budget=parts.full_budget,
+        )
+        yield lambda pool: EvaluateCall(pool, evaluation, directory)
+
+
+def is_parsl_app(objective: object) -> bool:
+    """Tell whether an objective is a Parsl app; bash apps, whose result is an exit code, are refused."""
+    if "parsl" not in sys.modules:
+        return False
+    from parsl.app.app import AppBase
+    from parsl.app.bash import BashApp
+
+    if isinstance(objective, BashApp):
+        raise SearchError(
+            "a bash_app returns only an exit code: pass the command itself, "
+            'for example search("python train.py --lr {learning_rate}", space)'
+        )
+    return isinstance(objective, AppBase)

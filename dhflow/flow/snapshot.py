@@ -1,0 +1,185 @@
+"""A running session at one moment: what its progress display shows."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dhflow.flow.outcome import count_losses
+from dhflow.trial import Trial, TrialSource, TrialStatus
+
+if TYPE_CHECKING:
+    from dhflow.flow.driver import Driver
+
+_WINDOW_S = 30.0
+_N_SAMPLES = 200
+_FAILED = frozenset({TrialStatus.FAILED, TrialStatus.LOST})
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is shown.
+
+    Parameters
+    ----------
+    elapsed_s : float
+        Of this session.
+    n_ended : int
+        Trials of the whole study, loaded ones left out.
+    max_trials : int, optional
+    share : float, optional
+        In [0, 1]: how far the limit is reached that is nearest; None without such a limit.
+    left_s : float, optional
+        Seconds until the first limit, as far as it can be foreseen.
+    best : float, optional
+        In the user's sign.
+    best_trial : int, optional
+    name : str
+        Of the objective.
+    rate : float, optional
+        Trials per second, lately.
+    n_busy, n_workers : int
+    n_failed, n_retries : int
+        Of the whole study.
+    phase : str
+        What is to be said besides, or "".
+    is_paused : bool
+        Whether `phase` wants something of the user.
+    """
+
+    elapsed_s: float
+    n_ended: int
+    max_trials: int | None
+    share: float | None
+    left_s: float | None
+    best: float | None
+    best_trial: int | None
+    name: str
+    rate: float | None
+    n_busy: int
+    n_workers: int
+    n_failed: int
+    n_retries: int
+    phase: str = ""
+    is_paused: bool = False
+
+
+class Speed:
+    """Trials and budget units per second, over the last half of the time but at least half a minute."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int, float]] = deque()
+        self._began = 0.0
+
+    def add(self, now: float, n_trials: int, units: float) -> None:
+        """Note what has been done by `now`; samples lie far enough apart to stay few in a long session."""
+        if not self._samples:
+            self._began = now
+        elif now - self._samples[-1][0] < (now - self._began) / _N_SAMPLES:
+            return
+        self._samples.append((now, n_trials, units))
+        since = now - max(_WINDOW_S, (now - self._began) / 2)
+        while len(self._samples) > 2 and self._samples[1][0] <= since:
+            self._samples.popleft()
+
+    def rates(self, now: float, n_trials: int, units: float) -> tuple[float | None, float | None]:
+        """Return both rates, or None while nothing is known."""
+        if not self._samples:
+            return None, None
+        then, n_then, units_then = self._samples[0]
+        if now <= then or n_trials == n_then:
+            return None, None
+        return (n_trials - n_then) / (now - then), (units - units_then) / (now - then)
+
+
+class Tally:
+    """Counts as trials end, so that a look at a long study costs no walk through it.
+
+    Parameters
+    ----------
+    driver : Driver
+        Whose record's trials are counted once, here.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._full_budget = driver.loop.settings.full_budget
+        self._n_ended = self._n_failed = self._n_losses = 0
+        self._units = 0.0
+        for trial in driver.loop.record.trials.values():
+            if trial.is_finished and trial.source is not TrialSource.ADDED:
+                self.add(trial)
+        self._n_before = self._n_ended
+        self._has_begun = False
+        self._speed = Speed()
+
+    def add(self, trial: Trial) -> None:
+        """Count a finished trial."""
+        self._n_ended += 1
+        self._units += self._full_budget if trial.budget is None else trial.budget
+        if trial.status in _FAILED:
+            self._n_failed += 1
+        if len(trial.attempts) > 1:
+            self._n_losses += count_losses(trial.attempts[:-1])
+
+    def look(self, now: float) -> Snapshot:
+        """Return the session at `now`, seconds of the driver's monotonic clock."""
+        driver, loop = self._driver, self._driver.loop
+        if not self._has_begun:
+            self._has_begun = self._n_ended > self._n_before or self._has_marker()
+        if self._has_begun:
+            self._speed.add(now, self._n_ended, self._units)
+        rates = self._speed.rates(now, self._n_ended, self._units)
+        share, left_s = self._until_limit(now, *rates)
+        best = loop.standing.best
+        return Snapshot(
+            elapsed_s=now - driver.began,
+            n_ended=self._n_ended,
+            max_trials=loop.limits.max_trials,
+            share=share,
+            left_s=left_s,
+            best=loop.standing.value,
+            best_trial=None if best is None else best.trial_id,
+            name=loop.objectives[0].name,
+            rate=rates[0],
+            n_busy=len(loop.running) if self._has_begun else 0,
+            n_workers=loop.n_slots,
+            n_failed=self._n_failed,
+            n_retries=self._n_losses + sum(count_losses(each.attempts) for each in loop.open.values()),
+            phase=driver.message or self._phase(),
+            is_paused=bool(driver.message),
+        )
+
+    def _phase(self) -> str:
+        loop = self._driver.loop
+        if loop.stop_reason is not None:
+            return f"ending: {loop.stop_reason}" if loop.running else loop.stop_reason
+        return "" if self._has_begun else f"waiting for the workers of {self._driver.pool.description}"
+
+    def _has_marker(self) -> bool:
+        """Tell whether a worker has made a running attempt's directory, which it does when it begins."""
+        directory = self._driver.run_directory
+        return any(Path(directory.attempt(*each)).is_dir() for each in self._driver.loop.running.items())
+
+    def _until_limit(
+        self, now: float, trial_rate: float | None, unit_rate: float | None
+    ) -> tuple[float | None, float | None]:
+        limits, deadline = self._driver.loop.limits, self._driver.loop.deadline
+        shares: list[float] = []
+        times: list[float] = []
+        for limit, done, rate in (
+            (limits.max_trials, self._n_ended, trial_rate),
+            (limits.max_budget, self._units, unit_rate),
+        ):
+            if limit:
+                shares.append(done / limit)
+                if rate:
+                    times.append((limit - done) / rate)
+        if deadline is not None:
+            began = self._driver.began
+            shares.append((now - began) / max(deadline - began, 1e-9))
+            times.append(deadline - now)
+        share = min(1.0, max(shares)) if shares else None
+        return share, max(0.0, min(times)) if times else None
