@@ -299,8 +299,8 @@ class Study:
 
     @property
     def result(self) -> Result:
-        """The study as it stands."""
-        return Result(self.record, self._reason, self.history_path)
+        """The study as it stands now; later trials do not change it."""
+        return Result(self.record.copy(), self._reason, self.history_path)
 
     @property
     def trials(self) -> list[Trial]:

@@ -87,43 +87,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one verb; return the exit code."""
     # Anywhere among the arguments, for those who add it to a line that just failed.
-    debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
+    debug = "--debug" in arguments
     arguments = [each for each in arguments if each != "--debug"]
     _log_to_stderr(debug=debug)
     try:
         with _Terminable():
             code: Any = cli.main(arguments, prog_name="dhflow", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        return _complain("interrupted", _INTERRUPTED)
-    except KeyboardInterrupt as stop:
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:
+        known = _exit_code(error)
+        if known is None or (debug and not isinstance(error, click.ClickException)):
             raise
-        reason = str(stop) or "interrupted"
-        return _complain(reason, _TERMINATED if "SIGTERM" in reason else _INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`dhflow show h.h5 | head`); nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except DhflowError as error:
-        if debug:
-            raise
-        return _complain(f"error: {_message(error)}", 1)
+        return known
+    return code if isinstance(code, int) else 0
+
+
+def _exit_code(error: BaseException) -> int | None:
+    """Say what went wrong; return the exit code, or None where it is a mistake in dhflow itself."""
+    match error:
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case KeyboardInterrupt() | click.Abort():
+            # click puts an Abort in place of a KeyboardInterrupt.
+            reason = str(error.__cause__ or error) or "interrupted"
+            click.echo(f"dhflow: {reason}", err=True)
+            return _TERMINATED if "SIGTERM" in reason else _INTERRUPTED
+        case BrokenPipeError():
+            # Whoever read our output has gone (`dhflow show h.h5 | head`); nothing is left to say.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
+        case DhflowError():
+            click.echo(f"dhflow: error: {_message(error)}", err=True)
+            return 1
+    return None
 
 
 def _message(error: DhflowError) -> str:
     notes = [str(each) for each in getattr(error, "__notes__", ())]
     return "\n".join([str(error) or type(error).__name__, *notes])
-
-
-def _complain(message: str, code: int) -> int:
-    click.echo(f"dhflow: {message}", err=True)
-    return code
 
 
 class _Terminable:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]  # generic from click 8.4 on
+else:
+    _Type = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 NONE = "none"
 """How an option is switched off: what was not given at all is None."""
+
+DEFAULT_SITE = "laptop"
+DEFAULT_SEARCHER = "ambs"
 
 LIMITS = ("max_trials", "max_budget", "wall_time_s", "node_hours", "target", "plateau")
 
@@ -20,7 +29,28 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
-class Duration(click.ParamType):
+class Verb(click.Command):
+    """A verb whose help ends with examples.
+
+    Parameters
+    ----------
+    examples : sequence of str
+        Command lines, without the leading ``dhflow``.
+    """
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples as they stand, unwrapped."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for each in self.examples:
+                    formatter.write(f"  dhflow {each}\n")
+
+
+class Duration(_Type):
     """Seconds, from ``01:30:00`` (hours first), ``10:00`` (minutes first), ``90s``, ``10m``, ``1h30m`` or ``90``."""
 
     name = "time"
@@ -36,7 +66,7 @@ class Duration(click.ParamType):
         return seconds
 
 
-class Number(click.ParamType):
+class Number(_Type):
     """A number, or "none"."""
 
     name = "number"
@@ -57,12 +87,12 @@ class Number(click.ParamType):
             self.fail(f"{value} is below {self._low:g}", param, ctx)
         return number
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """Return what stands for the value in the help."""
         return "N" if self._kind is int else "NUMBER"
 
 
-class Setting(click.ParamType):
+class Setting(_Type):
     """``name=value``."""
 
     name = "name=value"
@@ -153,9 +183,21 @@ def run_options(function: F) -> F:
     )
 
 
-def given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(values: dict[str, Any]) -> dict[str, Any]:
     """Return the options that the user gave; "none" becomes None."""
     return {name: None if value == NONE else value for name, value in values.items() if value not in (None, ())}
+
+
+def run_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the options on the command line make, as JSON values."""
+    settings = _given(options)
+    if "site" in settings and settings["site"].endswith(".py"):
+        settings["site"] = str(Path(settings["site"]).resolve())
+    if "site_set" in settings:
+        settings["site_set"] = dict(settings["site_set"])
+    if "executors" in settings:
+        settings["executors"] = [each.strip() for each in settings["executors"].split(",")]
+    return settings
 
 
 def _apply(function: F, *decorators: Callable[[F], F]) -> F:

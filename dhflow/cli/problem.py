@@ -150,7 +150,7 @@ def _no_problem(module: ModuleType, reference: Reference, found: object) -> str:
         return f"{where} has no problem {reference.name!r}; it has: {', '.join(others)} (say {where}:{others[0]})"
     if found is not None:
         return f"{reference.name!r} in {where} is a {type(found).__name__}, not a dhflow.Problem"
-    return f"{where} has no problem: it needs a line such as problem = Problem(space, objective, direction=\"maximize\")"
+    return f'{where} has no problem: it needs a line such as problem = Problem(space, objective, direction="maximize")'
 
 
 def _sha256(file: str) -> str:

@@ -30,6 +30,13 @@ from dhflow.trial import Trial, TrialFailure, TrialResult, TrialStatus
 _FATAL = ("BadStateException", "ScalingFailed", "DataFlowKernelShutdownError")
 """Parsl's errors after which no task of the executor will ever run."""
 
+HARVEST_AFTER_S = 3.0
+"""A result that lies in its file for so long and has not come home will not come any more."""
+
+THREAD_GRACE_S = 0.5
+UNHEARD_S = 30.0
+"""Beyond its limit and the grace, a trial whose worker says nothing counts as ended."""
+
 
 class Call(ABC):
     """Runs trials through one executor."""
@@ -47,6 +54,11 @@ class Call(ABC):
         ExecutionError
             If no trial can run any more.
         """
+
+    def look_after(self, trial: Trial) -> Finished | Lost | None:
+        """Say what is known of a running attempt whose future is not done: its result, its end, or nothing."""
+        del trial
+        return None
 
 
 class EvaluateCall(Call):
@@ -90,6 +102,31 @@ class EvaluateCall(Call):
             return Finished(harvested)
         _refuse_fatal(error)
         return self._lost(trial, directory, error)
+
+    def look_after(self, trial: Trial) -> Finished | Lost | None:
+        """Harvest a result that the executor lost, and notice an attempt that outlived its limit unheard."""
+        directory = self._directory.last_attempt(trial)
+        result = read_result(directory)
+        if result is not None:
+            # A worker killed in its next trial takes the last result with it: HTEX sends from a thread of the worker.
+            return Finished(result) if time.time() - result.ended_at > HARVEST_AFTER_S else None
+        if self._settings.timeout_s is None:
+            return None
+        start = read_start(directory)
+        grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
+        if start is None or time.time() - start.time < self._settings.timeout_s + grace_s:
+            return None
+        failure = TrialFailure(
+            "TrialTimeoutError",
+            f"did not end after {self._settings.timeout_s:g} s, and nothing can end it",
+            host=start.host,
+            last_step=last_step(directory),
+        )
+        measurements = read_measurements(directory)
+        number, worker = len(trial.attempts), str(start.pid)
+        return Lost(
+            trial.trial_id, number, failure, start.time, worker, measurements, keeps_slot=self._pool.is_in_process
+        )
 
     def _lost(self, trial: Trial, directory: Path, error: BaseException) -> Lost:
         start = read_start(directory)

@@ -19,7 +19,7 @@ from dhflow.errors import HistoryError, SearchError
 from dhflow.flow.asker import Asker
 from dhflow.flow.call import Call
 from dhflow.flow.loop import CompletionLoop
-from dhflow.flow.message import Instructions, LoopEvent, Slots, StopAsked
+from dhflow.flow.message import Instructions, LoopEvent, Lost, SlotReturned, Slots, StopAsked
 from dhflow.flow.pool import Pool
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.history.event import Event
@@ -30,6 +30,10 @@ _log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 """The driver looks up at least this often: progress, checkpoints, limits."""
+
+LOOK_INTERVAL_S = 2.0
+LOOK_COST_S = 0.005
+"""Running attempts are looked after so often, and no more often than this many seconds for each of them."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DISK_RETRY_S = 1.0
@@ -100,6 +104,8 @@ class Driver:
         self.asker = Asker(searcher, loop.record.n_outcomes, self._inbox.put)
         self._wake_at: float | None = None
         self._next_tick = 0.0
+        self._next_look = 0.0
+        self._hanging: set[tuple[int, int]] = set()
         self.began = time.monotonic()
 
     def post(self, event: LoopEvent) -> None:
@@ -197,7 +203,12 @@ class Driver:
             return message
         trial = self.loop.record.trials[message.trial_id]
         if len(trial.attempts) != message.attempt or message.trial_id not in self.loop.running:
-            return None  # it was given up, and comes too late
+            # It was given up, and comes too late; only its slot is of use.
+            key = (message.trial_id, message.attempt)
+            if key not in self._hanging:
+                return None
+            self._hanging.remove(key)
+            return SlotReturned()
         return self._call.read(trial, message.future)
 
     def _record(self, events: Sequence[Event]) -> None:
@@ -227,11 +238,27 @@ class Driver:
         self.message = message
 
     def _tick(self) -> None:
-        self._next_tick = time.monotonic() + TICK_S
+        now = time.monotonic()
+        self._next_tick = now + TICK_S
+        if now >= self._next_look:
+            self._next_look = now + max(LOOK_INTERVAL_S, LOOK_COST_S * len(self.loop.running))
+            self._look_after_running()
         if self._journal is not None and not self.message:
             self._journal.maybe_checkpoint()
         for observer in self._observers:
             observer.tick(self)
+
+    def _look_after_running(self) -> None:
+        """Find attempts that have ended without their futures knowing it."""
+        for trial_id in self.loop.running:
+            trial = self.loop.record.trials[trial_id]
+            found = self._call.look_after(trial)
+            if found is None:
+                continue
+            if isinstance(found, Lost) and found.keeps_slot:
+                self._hanging.add((trial_id, found.attempt))
+                _log.warning("trial %d outlived its limit in a thread that nothing can end: its slot is lost", trial_id)
+            self.post(found)
 
     def _give_up_after(self, error: Exception) -> None:
         """Record running trials as given up, so that the history says what happened; resume runs them again."""

@@ -23,6 +23,7 @@ from dhflow.flow.message import (
     Instructions,
     LoopEvent,
     Lost,
+    SlotReturned,
     Slots,
     StopAsked,
     Suggested,
@@ -180,6 +181,8 @@ class CompletionLoop:
                 self._take_suggestions(event, now, out)
             case Lost():
                 self._take_loss(event, now, out)
+            case SlotReturned():
+                self.n_abandoned -= 1
             case Enqueued(configs, source, budget):
                 for config in configs:
                     self._create(Suggestion(config, budget), now, out, source=source)
@@ -212,6 +215,7 @@ class CompletionLoop:
         trial = self.open.get(event.trial_id)
         if trial is None or self.running.get(event.trial_id) != event.attempt:
             return
+        self.n_abandoned += event.keeps_slot
         attempt = replace(
             trial.attempts[-1],
             status=TrialStatus.LOST,
@@ -414,6 +418,8 @@ class CompletionLoop:
             return None
         if self._give_up_at is not None or self._starts_no_more:
             return self.stop_reason
+        if self.n_slots and self.n_abandoned >= self.n_slots:
+            return "every worker hangs in a trial that nothing can end"
         if self._ready or self._delayed or self._asking:
             return None
         if self.stop_reason is None and self._exhausted and self.n_slots:

@@ -36,7 +36,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An attempt will never come home."""
+    """An attempt will never come home; `keeps_slot` if it still hangs in a thread that nothing can end."""
 
     trial_id: int
     attempt: int
@@ -44,6 +44,12 @@ class Lost:
     started_at: float | None = None
     worker: str = ""
     measurements: tuple[Measurement, ...] = ()
+    keeps_slot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReturned:
+    """An attempt that was given up has left its slot after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class StopAsked:
     reason: str
 
 
-LoopEvent = Slots | Suggested | Finished | Lost | Enqueued | StopAsked
+LoopEvent = Slots | Suggested | Finished | Lost | SlotReturned | Enqueued | StopAsked
 
 
 @dataclass(slots=True)

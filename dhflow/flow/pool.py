@@ -51,6 +51,8 @@ class Pool:
         The Parsl kernel behind the executor.
     owns : bool
         Whether :meth:`close` closes it.
+    is_in_process : bool
+        Whether its workers are threads of this process.
     """
 
     executor: Executor
@@ -61,6 +63,7 @@ class Pool:
     log_directories: tuple[Path, ...] = ()
     kernel: DataFlowKernel | None = None
     owns: bool = False
+    is_in_process: bool = False
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
@@ -108,6 +111,7 @@ class PoolPlan:
             If the executor does not say how many workers it has.
         """
         pool = self.start()
+        pool.is_in_process = self.is_in_process
         if pool.n_slots < 1:
             pool.close()
             raise SiteError(f"{pool.description} {_UNKNOWN_SLOTS}", "workers")

@@ -39,18 +39,19 @@ def make_view(stream: TextIO) -> View:
     return LineView(stream)
 
 
-def facts(snapshot: Snapshot) -> list[str]:
-    """Return what there is to say beside how far it is, the most wanted first."""
+def facts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Return what there is to say beside how far it is, the most wanted first; each with a style."""
     found = []
     if snapshot.best is not None:
-        found.append(f"best {snapshot.name} {format_value(snapshot.best)} (trial {snapshot.best_trial})")
+        best = f"best {snapshot.name} {format_value(snapshot.best)} (trial {snapshot.best_trial})"
+        found.append((best, "bold green"))
     if snapshot.rate is not None:
-        found.append(f"{format_rate(snapshot.rate)}")
-    found.append(f"{snapshot.n_busy}/{snapshot.n_workers} workers busy")
+        found.append((format_rate(snapshot.rate).replace("/", " trials/"), ""))
+    found.append((f"{snapshot.n_busy}/{snapshot.n_workers} workers busy", ""))
     if snapshot.n_failed:
-        found.append(f"{snapshot.n_failed} failed")
+        found.append((f"{snapshot.n_failed} failed", "yellow"))
     if snapshot.n_retries:
-        found.append(f"{snapshot.n_retries} retried")
+        found.append((f"{snapshot.n_retries} retried", "yellow"))
     return found
 
 
@@ -63,10 +64,10 @@ def how_far(snapshot: Snapshot) -> str:
 
 def how_long(snapshot: Snapshot) -> str:
     """Return the time that has passed and the time that is left."""
-    passed = format_duration(snapshot.elapsed_s)
+    passed = format_duration(snapshot.elapsed_s, whole=True)
     if snapshot.left_s is None or snapshot.share == 1.0:
         return passed
-    return f"{passed}, about {format_duration(snapshot.left_s)} left"
+    return f"{passed}, about {format_duration(snapshot.left_s, whole=True)} left"
 
 
 class LineView:
@@ -99,7 +100,7 @@ class LineView:
 
 def plain_line(snapshot: Snapshot) -> str:
     """Return a snapshot as one line."""
-    parts = [how_far(snapshot), *facts(snapshot), *([snapshot.phase] if snapshot.phase else [])]
+    parts = [how_far(snapshot), *(text for text, _ in facts(snapshot)), *([snapshot.phase] if snapshot.phase else [])]
     return f"dhflow  {how_long(snapshot)}: {', '.join(parts)}"
 
 
@@ -137,11 +138,11 @@ class NotebookView:
     def show(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
         """Renew the output."""
         del is_last
-        from IPython.display import display
+        from IPython import display
 
         text = {"text/plain": plain_line(snapshot)}
         if self._handle is None:
-            self._handle = display(text, raw=True, display_id=True)
+            self._handle = display.display(text, raw=True, display_id=True)
         else:
             self._handle.update(text, raw=True)
 
@@ -160,9 +161,17 @@ def lines(snapshot: Snapshot) -> RenderableType:
     cells: list[RenderableType] = [Text(how_far(snapshot), style="bold"), Text(how_long(snapshot))]
     if snapshot.share is not None:
         first.add_column(width=_BAR_WIDTH)
-        cells.insert(0, ProgressBar(total=1.0, completed=snapshot.share, width=_BAR_WIDTH))
+        cells.insert(
+            0,
+            ProgressBar(
+                total=1.0, completed=snapshot.share, width=_BAR_WIDTH, complete_style="cyan", finished_style="green"
+            ),
+        )
     first.add_row(*cells)
-    rest = [first, Text("  ".join(facts(snapshot)))]
+    second = Text()
+    for i, (text, style) in enumerate(facts(snapshot)):
+        second.append("   " if i else "").append(text, style=style)
+    rest: list[RenderableType] = [first, second]
     if snapshot.phase:
         rest.append(Text(snapshot.phase, style="bold yellow" if snapshot.is_paused else "dim"))
     return Group(*rest)

@@ -183,6 +183,7 @@ class Session:
             "timeout_s": settings.timeout_s,
             "python": platform.python_version(),
             "versions": _versions(),
+            **({"reference": dict(settings.reference)} if settings.reference else {}),
         }
 
 

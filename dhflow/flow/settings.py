@@ -43,6 +43,7 @@ class RunOptions(TypedDict, total=False):
     per_worker: Callable[[], Any] | None
     progress: bool
     observers: Sequence[Observer]
+    reference: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class RunSettings:
     progress : bool
         Show the progress on standard error.
     observers : sequence of Observer
+    reference : mapping
+        JSON that is kept with the session in the history: where a later one finds the problem and these options.
     """
 
     site: str | Path | ParslConfig | DataFlowKernel | Executor = "laptop"
@@ -103,6 +106,7 @@ class RunSettings:
     per_worker: Callable[[], Any] | None = None
     progress: bool = False
     observers: Sequence[Observer] = ()
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.keep not in KEEP:

@@ -20,14 +20,14 @@ def format_config(config: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={format_value(value)}" for name, value in config.items())
 
 
-def format_duration(seconds: float) -> str:
-    """Return a duration as ``0.4 s``, ``12 s``, ``3:07 min``, ``2:03:07 h`` or ``1 d 02:03 h``."""
-    if seconds < 9.95:
+def format_duration(seconds: float, *, whole: bool = False) -> str:
+    """Return a duration as ``0.4 s`` (``0 s`` if `whole`), ``12 s``, ``3:07 min``, ``2:03:07 h`` or ``1 d 02:03 h``."""
+    if seconds < 9.95 and not whole:
         return f"{max(0.0, seconds):.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, second = divmod(whole, 60)
+    rounded = max(0, round(seconds))
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, second = divmod(rounded, 60)
     hours, minute = divmod(minutes, 60)
     if hours == 0:
         return f"{minute}:{second:02d} min"
@@ -36,7 +36,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_rate(per_second: float) -> str:
-    """Return trials per second, minute, hour or day, whichever first makes it one or more."""
+    """Return a rate per second, minute, hour or day, whichever first makes it one or more: ``3.4/min``."""
     seconds, unit = next((each for each in _RATES if per_second * each[0] >= 1), _RATES[-1])
     return f"{per_second * seconds:.3g}/{unit}"
 

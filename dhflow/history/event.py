@@ -129,6 +129,10 @@ class StudyRecord:
     trials: dict[int, Trial] = field(default_factory=dict)
     n_outcomes: int = 0
 
+    def copy(self) -> StudyRecord:
+        """Return a record that later events of this one do not change."""
+        return StudyRecord(self.header, list(self.sessions), dict(self.trials), self.n_outcomes)
+
     def apply(self, event: Event) -> None:
         """Take one event in, in the order of the journal.
 

@@ -1,0 +1,36 @@
+"""Figures of a study; matplotlib is imported when one is drawn, and its global state left alone.
+
+Every function takes a :class:`~dhflow.result.Result` and, where it draws one picture, the axes to
+draw on; it returns the axes or the figure, to be changed or saved as anybody likes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dhflow.plot.figure import draw as draw
+    from dhflow.plot.objective import plot_objective as plot_objective
+    from dhflow.plot.parallel import plot_parallel as plot_parallel
+    from dhflow.plot.parameters import plot_parameters as plot_parameters
+    from dhflow.plot.timeline import plot_timeline as plot_timeline
+
+_HOMES = {
+    "draw": "figure",
+    "plot_objective": "objective",
+    "plot_parallel": "parallel",
+    "plot_parameters": "parameters",
+    "plot_timeline": "timeline",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dhflow.plot' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dhflow.plot.{home}"), name)
+    globals()[name] = value
+    return value

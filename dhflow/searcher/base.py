@@ -39,8 +39,12 @@ class Searcher(ABC):
 
     name: ClassVar[str]
     """Under which ``searcher="…"`` finds it."""
+    max_objectives: ClassVar[int | None] = None
+    """How many objectives it can learn from; None for any number."""
 
     def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
+        if seed < 0:
+            raise SearchError(f"seed is {seed}: it must not be negative")
         self.space = space
         self.seed = seed
         self._n_asks = 0

@@ -9,7 +9,7 @@ taken : keys of everything tried or pending.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dhflow.searcher.base import Searcher
-from dhflow.space import Integer, Parameter, SearchSpace
+from dhflow.space import SearchSpace
 from dhflow.trial import Suggestion, Trial
 
 FloatArray = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ class DistinctSearcher(Searcher):
         super().__init__(space, seed=seed)
         self._tried: set[bytes] = set()
         self._pending_rows: dict[int, tuple[FloatArray, bytes]] = {}
-        self._grid: Grid | None = None
+        self._grid: dict[bytes, FloatArray] | None = None
 
     def _ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Suggestion]:
         rows = self._encode_pending(pending)
@@ -81,9 +81,7 @@ class DistinctSearcher(Searcher):
         return self._propose(n, pending, taken, rng)
 
     @abstractmethod
-    def _propose(
-        self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
-    ) -> list[Suggestion]:
+    def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
         """Suggest up to `n` configs whose keys are not in `taken`."""
 
     def _fold(self, trials: Sequence[Trial]) -> None:
@@ -106,7 +104,9 @@ class DistinctSearcher(Searcher):
         return self._pending_rows
 
     def _untried(self, n: int, taken: Taken, draw: Draw, rng: np.random.Generator) -> FloatArray:
-        """Return up to `n` untried configs (k, d): drawn by `draw`, at random where it repeats itself, at last from a grid.
+        """Return up to `n` untried configs (k, d).
+
+        Drawn by `draw`; at random where it repeats itself; at last from the list of all configs.
 
         Parameters
         ----------
@@ -135,43 +135,15 @@ class DistinctSearcher(Searcher):
                 chosen.append(row)
         return chosen
 
-    def _left_of_grid(self, n: int, taken: Taken, rng: np.random.Generator) -> Iterator[FloatArray]:
+    def _left_of_grid(self, n: int, taken: Taken, rng: np.random.Generator) -> list[FloatArray]:
         if self._grid is None:
-            self._grid = Grid(self.space)
-        return self._grid.draw(n, taken, rng)
-
-
-class Grid:
-    """All allowed configs of a small finite space; empty for a large or continuous one.
-
-    Parameters
-    ----------
-    space : SearchSpace
-    """
-
-    def __init__(self, space: SearchSpace) -> None:
-        sizes = np.asarray(space.n_values, dtype=np.float64)
-        self._rows: dict[bytes, FloatArray] = {}
-        if np.prod(sizes) > MAX_GRID:
-            return
-        axes = [_axis(each) for each in space.parameters.values()]
-        X = space.snap(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(sizes)))
-        X = X[space.allowed(X)]
-        self._rows = dict(zip(space.keys(X), X, strict=True))
-
-    def draw(self, n: int, taken: Taken, rng: np.random.Generator) -> Iterator[FloatArray]:
-        """Yield up to `n` rows that are not taken, in random order, and take them."""
-        left = [key for key in self._rows if key not in taken]
-        for index in rng.permutation(len(left))[:n]:
-            taken.add(left[index])
-            yield self._rows[left[index]]
-
-
-def _axis(parameter: Parameter) -> FloatArray:
-    """Return a code in the cell of every value of a finite parameter."""
-    if isinstance(parameter, Integer) and parameter.is_uneven:
-        return parameter.scale().to_unit(np.arange(parameter.low, parameter.high + 1, dtype=np.float64))
-    return (np.arange(int(parameter.n_values)) + 0.5) / parameter.n_values
+            X = self.space.all_encoded(MAX_GRID)
+            self._grid = {} if X is None else dict(zip(self.space.keys(X), X, strict=True))
+        left = [key for key in self._grid if key not in taken]
+        chosen = [left[index] for index in rng.permutation(len(left))[:n]]
+        for key in chosen:
+            taken.add(key)
+        return [self._grid[key] for key in chosen]
 
 
 def suggest(space: SearchSpace, X: FloatArray, meta: Mapping[str, Any] = MappingProxyType({})) -> list[Suggestion]:

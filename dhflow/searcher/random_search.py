@@ -28,8 +28,6 @@ class RandomSearch(DistinctSearcher):
 
     name: ClassVar[str] = "random"
 
-    def _propose(
-        self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
-    ) -> list[Suggestion]:
+    def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
         X = self._untried(n, taken, lambda k: self.space.sample_encoded(k, rng), rng)
         return suggest(self.space, X)

@@ -24,6 +24,8 @@ ARCHITECTURE = "architecture"
 _MAX_EVEN_INTEGER = 2**50
 # On a logarithmic or normal scale, neighbouring integers must stay apart in u.
 _MAX_UNEVEN_INTEGER = 2**40
+# Beyond, sums and exponentials of bounds overflow.
+_MAX_BOUND = 1e300
 # A float of fewer distinguishable values is a mistake in its bounds.
 _MIN_CELLS = 64
 
@@ -169,9 +171,12 @@ class Float(Parameter):
         _check_range(self)
         if self.log and self.low < sys.float_info.min:
             raise SpaceError(f"log=True needs a low of at least {sys.float_info.min}, not {self.low}", "low")
+        if max(abs(self.low), abs(self.high)) > _MAX_BOUND:
+            raise SpaceError(f"bounds must lie within ±{_MAX_BOUND}, not at {self.low} and {self.high}", "high")
         # Below this, differences within the range would be denormal and lose their digits.
-        if not sys.float_info.min / sys.float_info.epsilon <= self.high - self.low < math.inf:
-            raise SpaceError(f"the range from {self.low} to {self.high} is too wide or too narrow", "low")
+        is_one_logarithm = self.log and math.log(self.low) == math.log(self.high)
+        if is_one_logarithm or self.high - self.low < sys.float_info.min / sys.float_info.epsilon:
+            raise SpaceError(f"the range from {self.low} to {self.high} is too narrow", "low")
         _check_prior(self)
         if self.scale().n_cells < _MIN_CELLS:
             raise SpaceError(f"{self.low} and {self.high}, or the prior's width, leave hardly any numbers", "low")

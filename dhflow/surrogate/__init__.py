@@ -1,0 +1,1 @@
+"""What a searcher fits: forests, their targets, and acquisition functions."""

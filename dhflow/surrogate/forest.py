@@ -29,6 +29,8 @@ from dhflow.surrogate.training import TrainingSet
 ForestKind = Literal["random_forest", "extra_trees"]
 FOREST_KINDS: tuple[ForestKind, ...] = get_args(ForestKind)
 
+MAX_FEATURES: dict[ForestKind, float] = {"random_forest": 0.3, "extra_trees": 0.5}
+"""Share of the features that a split may choose from, by measurement."""
 EARLY_REFRESH = 10.0
 """Passes over the forest that are spread over a doubling of the told trials, roughly ``EARLY_REFRESH * ln 2``."""
 
@@ -46,7 +48,7 @@ class RefreshSchedule:
 
     def __init__(self, n_trees: int, refresh: int) -> None:
         if n_trees < 1 or not 1 <= refresh <= n_trees:
-            raise SurrogateError(f"{n_trees} trees, {refresh} of them grown per tell: 1 <= refresh <= n_trees is needed")
+            raise SurrogateError(f"refresh is {refresh} with {n_trees} trees: it must lie between 1 and their number")
         self.n_trees = n_trees
         self.refresh = refresh
         self._grown: IntArray = np.zeros(1, np.intp)
@@ -83,8 +85,8 @@ class Forest:
     n_trees : int
     min_samples_leaf : int
         Smallest leaf when a tree is grown.
-    max_features : float
-        Share of the features that a split may choose from, in (0, 1].
+    max_features : float, optional
+        Share of the features that a split may choose from, in (0, 1]; :data:`MAX_FEATURES` unless given.
     refresh : int
         See :class:`RefreshSchedule`.
     variance : {"total", "between"}
@@ -99,7 +101,7 @@ class Forest:
         kind: ForestKind = "random_forest",
         n_trees: int = 30,
         min_samples_leaf: int = 1,
-        max_features: float = 1.0,
+        max_features: float | None = None,
         refresh: int = 1,
         variance: str = "total",
         seed: int = 0,
@@ -110,16 +112,29 @@ class Forest:
         self.kind = kind
         self.n_trees = n_trees
         self.min_samples_leaf = min_samples_leaf
-        self.max_features = max_features
+        self.max_features = MAX_FEATURES[kind] if max_features is None else max_features
+        if not 0 < self.max_features <= 1 or min_samples_leaf < 1:
+            raise SurrogateError(f"max_features is {max_features}, min_samples_leaf {min_samples_leaf}: out of range")
         self.variance = variance
         self.seed = seed
         self.schedule = RefreshSchedule(n_trees, refresh)
         self._trees: list[Any] = [None] * n_trees
         self._grown_at: IntArray = np.zeros(n_trees, np.intp)
         self._rows: IntArray = np.zeros(0, np.intp)
+        self._targets: FloatArray = np.zeros(0)
         self._ids: IntArray = np.zeros((n_trees, 0), np.intp)
         self._prior_mean: FloatArray = np.zeros((n_trees, 1))
         self._prior_variance: FloatArray = np.zeros((n_trees, 1))
+
+    @property
+    def rows(self) -> IntArray:
+        """Which told trials train the model since the last :meth:`sync`, (m,)."""
+        return self._rows
+
+    @property
+    def targets(self) -> FloatArray:
+        """Their current targets, (m,)."""
+        return self._targets
 
     def sync(self) -> int:
         """Bring the trees to the state that belongs to the told trials.
@@ -142,10 +157,16 @@ class Forest:
             sample = rows if told == n else self.training.select(int(told))
             X, y = self.training.X[sample], self.training.targets(sample)
             for tree in stale[due[stale] == told]:
-                self._set_tree(int(tree), grow_tree(X, y, kind=self.kind, min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, seed=[self.seed, int(tree), int(told)]))
+                self._set_tree(int(tree), self._grow(X, y, [self.seed, int(tree), int(told)]))
         self._grown_at = due
         self._find_leaves(rows, stale)
-        return stale.size
+        self._targets = self.training.targets(rows)
+        return int(stale.size)
+
+    def _grow(self, X: Float32Array, y: FloatArray, seed: list[int]) -> Any:
+        return grow_tree(
+            X, y, kind=self.kind, min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, seed=seed
+        )
 
     def leaves(self, X: npt.ArrayLike) -> IntArray:
         """Return the leaf ids (T, k) of points X (k, p)."""
@@ -154,7 +175,7 @@ class Forest:
     def statistics(self) -> LeafStatistics:
         """Return the leaf statistics of the told trials; a new object, so that lies may be added to it."""
         statistics = LeafStatistics(self._prior_mean, self._prior_variance, variance=self.variance)
-        statistics.add(self._ids, self.training.targets(self._rows))
+        statistics.add(self._ids, self._targets)
         return statistics
 
     def _apply(self, X: Float32Array) -> IntArray:
@@ -186,7 +207,9 @@ class Forest:
         self._rows, self._ids = rows, ids
 
 
-def grow_tree(X: Float32Array, y: FloatArray, *, kind: ForestKind, min_samples_leaf: int, max_features: float, seed: list[int]) -> Any:
+def grow_tree(
+    X: Float32Array, y: FloatArray, *, kind: ForestKind, min_samples_leaf: int, max_features: float, seed: list[int]
+) -> Any:
     """Return the structure of one regression tree, scikit-learn's ``tree_``.
 
     Parameters
@@ -202,7 +225,11 @@ def grow_tree(X: Float32Array, y: FloatArray, *, kind: ForestKind, min_samples_l
     from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    options = {"min_samples_leaf": min_samples_leaf, "max_features": max_features, "random_state": int(rng.integers(2**31))}
+    options = {
+        "min_samples_leaf": min_samples_leaf,
+        "max_features": max_features,
+        "random_state": int(rng.integers(2**31)),
+    }
     # Validating parameters and input costs more than growing a small tree.
     with sklearn.config_context(skip_parameter_validation=True):
         if kind == "extra_trees":

@@ -73,8 +73,8 @@ class LeafStatistics:
 
     def mean(self, ids: IntArray) -> FloatArray:
         """Return the prediction (k,) at points in the leaves `ids` (T, k): the mean of the leaf means."""
-        leaf_means: FloatArray = self._mean[ids + self._offset]
-        return leaf_means.mean(axis=0)
+        mean: FloatArray = self._mean[ids + self._offset].mean(axis=0)
+        return mean
 
     def moments(self, ids: IntArray) -> tuple[FloatArray, FloatArray]:
         r"""Return mean and standard deviation (k,) at points in the leaves `ids` (T, k).

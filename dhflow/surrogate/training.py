@@ -33,8 +33,8 @@ class TrainingSet:
     max_rows : int
         Cap of :meth:`select`, at least 3.
     failed : {"worst", "mean", "leave_out"}
-        Which target a failed trial gets: that of the worst completed one, the mean, or none.
-        Targets are scores of ranks, so not even "worst" can distort the others.
+        Which target a failed trial gets: one rank worse than the worst completed one, the
+        mean, or none. Targets are scores of ranks, so not even "worst" can distort the others.
     seed : int
         Draws the part that is kept at random.
     """
@@ -47,7 +47,7 @@ class TrainingSet:
         self.n_features = n_features
         self.max_rows = max_rows
         self.failed = failed
-        self._n = 0
+        self._n = self._n_completed = 0
         self._X: Float32Array = np.empty((_FIRST_CAPACITY, n_features), np.float32)
         self._loss: FloatArray = np.empty(_FIRST_CAPACITY)
         self._censored: BoolArray = np.empty(_FIRST_CAPACITY, np.bool_)
@@ -59,7 +59,7 @@ class TrainingSet:
         return self._n
 
     @property
-    def X(self) -> Float32Array:
+    def X(self) -> Float32Array:  # noqa: N802
         """Features of all rows, (n, p)."""
         return self._X[: self._n]
 
@@ -67,6 +67,11 @@ class TrainingSet:
     def loss(self) -> FloatArray:
         """Losses of all rows, (n,), NaN where the trial failed."""
         return self._loss[: self._n]
+
+    @property
+    def n_completed(self) -> int:
+        """How many rows are neither failed nor censored."""
+        return self._n_completed
 
     def append(self, X: npt.ArrayLike, loss: npt.ArrayLike, censored: npt.ArrayLike | None = None) -> None:
         """Add trials.
@@ -97,6 +102,7 @@ class TrainingSet:
         self._loss[begin : self._n] = losses
         self._censored[begin : self._n] = stopped
         self._lottery[begin : self._n] = self._rng.random(len(rows))
+        self._n_completed += int(np.count_nonzero(~stopped & ~np.isnan(losses)))
 
     def _reserve(self, n: int) -> None:
         capacity = len(self._loss)
@@ -148,7 +154,17 @@ class TrainingSet:
         targets = np.zeros(rows.size)
         if failed.all():
             return targets
-        targets[~failed] = normal_scores(loss[~failed])
-        if self.failed == "worst":
-            targets[failed] = targets[~failed].max()
+        known = loss[~failed]
+        if self.failed == "worst" and known.size < loss.size:
+            # All failed ones together take the one rank beyond.
+            scores = normal_scores(np.append(known, np.inf))
+            targets[~failed], targets[failed] = scores[:-1], scores[-1]
+        else:
+            targets[~failed] = normal_scores(known)
         return targets
+
+    def best(self, rows: IntArray, k: int) -> IntArray:
+        """Return up to `k` of the chosen `rows`, those of the lowest losses, the best first; failed ones never."""
+        loss = self._loss[rows]
+        order = np.argsort(loss, kind="stable")[: min(k, int(np.count_nonzero(~np.isnan(loss))))]
+        return rows[order]

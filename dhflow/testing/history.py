@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - what a test asserts is its name
 """What every history must do: inherit :class:`HistoryTests` and make it build yours.
 
 ::
@@ -102,8 +103,8 @@ def canonical(record: StudyRecord) -> str:
 class HistoryTests:
     """The contract of a history; override the four methods below for one of your own."""
 
-    n_examples = 30
-    n_steps = 30
+    n_examples = 20
+    n_steps = 20
 
     def create(self, path: Path, header: StudyHeader) -> WritableHistory:
         """Begin a history at `path`."""
@@ -242,6 +243,8 @@ class HistoryTests:
 
 # -- the state machine
 
+_MEMORY = "/dev/shm"
+
 _times = st.floats(0, 2e9) | st.none()
 _texts = st.text(st.characters(), max_size=8)  # all of Unicode: NUL and lone surrogates too
 _floats = st.floats(width=64)
@@ -288,7 +291,8 @@ class _Course(RuleBasedStateMachine):
     def __init__(self, suite: HistoryTests) -> None:
         super().__init__()
         self._suite = suite
-        self._folder = tempfile.TemporaryDirectory()
+        # In memory where there is such a folder: hundreds of courses would wait for the disk most of the time.
+        self._folder = tempfile.TemporaryDirectory(dir=_MEMORY if Path(_MEMORY).is_dir() else None)
         self._path = Path(self._folder.name) / "h.h5"
         self._history = suite.create(self._path, HEADER)
         self._record = StudyRecord(header=HEADER)

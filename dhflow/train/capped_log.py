@@ -34,6 +34,8 @@ class CappedLog:
     path : str
     limit_bytes : int
         At most so much is left when the log is closed; at least 1,000.
+    spare : SpareFile, optional
+        Gets the file when nothing was written; without one it is removed.
 
     Raises
     ------
@@ -41,9 +43,10 @@ class CappedLog:
         If the file cannot be opened.
     """
 
-    def __init__(self, path: str, limit_bytes: int) -> None:
+    def __init__(self, path: str, limit_bytes: int, spare: SpareFile | None = None) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._spare = spare
+        self.fd = _open(path) if spare is None else spare.move_to(path)
         limit = max(limit_bytes, _LEAST_LIMIT_BYTES)
         self._limit = limit
         self._head = limit // 2
@@ -86,10 +89,13 @@ class CappedLog:
                 return
             self._is_open = False
             with contextlib.suppress(OSError):
-                if os.fstat(self.fd).st_size == 0:
-                    os.unlink(self.path)  # noqa: PTH108
-                else:
+                if os.fstat(self.fd).st_size > 0:
                     self._cut_over(self._limit)
+                elif self._spare is not None:
+                    self._spare.keep(self.path, self.fd)
+                    return
+                else:
+                    os.unlink(self.path)  # noqa: PTH108
             os.close(self.fd)
 
     def _cut_over(self, allowed: int) -> bool:
@@ -120,6 +126,51 @@ def _read(fd: int, n_bytes: int, offset: int) -> bytes:
         offset += len(part)
         n_bytes -= len(part)
     return b"".join(parts)
+
+
+class SpareFile:
+    """An empty log that waits for the next trial: moving a file is far cheaper than making and removing one.
+
+    It matters on the parallel file systems of clusters, where each is a request to one busy server. For use
+    in one thread.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[str, int] | None = None
+
+    def keep(self, path: str, fd: int) -> None:
+        """Take an open empty file over."""
+        self._drop()
+        self._kept = (path, fd)
+
+    def move_to(self, path: str) -> int:
+        """Return an open file at `path`: the spare one if there is one and nobody has replaced it.
+
+        Raises
+        ------
+        OSError
+            If there is none and it cannot be made.
+        """
+        if self._kept is not None and not os.path.exists(path):  # noqa: PTH110 - an earlier try's log stays
+            old, fd = self._kept
+            with contextlib.suppress(OSError):  # removed with its attempt's directory, or another file system
+                ours, there = os.fstat(fd), os.stat(old)  # noqa: PTH116
+                if (ours.st_ino, ours.st_dev, ours.st_size) == (there.st_ino, there.st_dev, 0):
+                    os.rename(old, path)  # noqa: PTH104
+                    self._kept = None
+                    return fd
+            self._drop()
+        return _open(path)
+
+    def _drop(self) -> None:
+        if self._kept is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._kept[1])
+            self._kept = None
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
 
 class LogWatcher:

@@ -18,7 +18,7 @@ import threading
 from types import TracebackType
 from typing import Any, Protocol
 
-from dhflow.train.capped_log import CappedLog, LogWatcher
+from dhflow.train.capped_log import CappedLog, LogWatcher, SpareFile
 
 
 class Capture(Protocol):
@@ -60,7 +60,7 @@ class ProcessCapture:
         self._limit_bytes = limit_bytes
 
     def __enter__(self) -> None:
-        self._log = CappedLog(self._path, self._limit_bytes)
+        self._log = CappedLog(self._path, self._limit_bytes, _spare())
         self._streams = (sys.stdout, sys.stderr)
         _flush(*self._streams)
         _flush_c()
@@ -201,6 +201,13 @@ def _watcher() -> LogWatcher:
     # A forked child has the watcher's state but not its thread.
     os.register_at_fork(after_in_child=_watcher.cache_clear)
     return LogWatcher()
+
+
+@functools.lru_cache(maxsize=1)
+def _spare() -> SpareFile:
+    # A forked child would share its parent's.
+    os.register_at_fork(after_in_child=_spare.cache_clear)
+    return SpareFile()
 
 
 @functools.lru_cache(maxsize=1)

@@ -20,7 +20,10 @@ class LoopBench:
     def __init__(self, *, limits: Limits | None = None, direction: str = "minimize", **settings: object) -> None:
         record = settings.pop("record", StudyRecord())
         self.loop = CompletionLoop(
-            record, parse_direction(direction), limits or Limits(), LoopSettings(**settings)  # type: ignore[arg-type]
+            record,
+            parse_direction(direction),
+            limits or Limits(),
+            LoopSettings(**settings),  # type: ignore[arg-type]
         )
         self.now = 0.0
         self.journal: list[object] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from dhflow.space.configspace import from_configspace, to_configspace
 
 
 @pytest.fixture(scope="module")
-def package():
+def package() -> Any:
     return pytest.importorskip("ConfigSpace")
 
 
-def everything():
+def everything() -> SearchSpace:
     return SearchSpace(
         {
             "lr": Float(1e-6, 1, log=True, default=1e-3),
@@ -39,12 +40,13 @@ def everything():
 
 
 @pytest.mark.usefixtures("package")
-def test_what_goes_out_comes_back():
+def test_what_goes_out_comes_back() -> None:
     space = everything()
     again = from_configspace(to_configspace(space))
     assert set(again.names) == set(space.names)
-    for name, parameter in space.parameters.items():
-        found = again.parameters[name]
+    parameters: dict[str, Any] = dict(space.parameters)
+    for name, parameter in parameters.items():
+        found: Any = again.parameters[name]
         if getattr(parameter, "prior", None) is None:
             assert found == parameter
         else:
@@ -56,7 +58,7 @@ def test_what_goes_out_comes_back():
 
 
 @pytest.mark.usefixtures("package")
-def test_both_agree_on_which_configs_are_valid():
+def test_both_agree_on_which_configs_are_valid() -> None:
     space = everything()
     other = to_configspace(space)
     other.seed(1)
@@ -66,7 +68,7 @@ def test_both_agree_on_which_configs_are_valid():
         type(other.sample_configuration())(other, values=config).check_valid_configuration()
 
 
-def test_imports_what_others_write(package):
+def test_imports_what_others_write(package: Any) -> None:
     space = from_configspace(
         package.ConfigurationSpace({"a": (0.5, 5.5), "b": (1, 10), "c": ["x", "y"], "d": 3.5, "e": (1, 8)})
     )
@@ -89,52 +91,52 @@ def test_imports_what_others_write(package):
     ],
 )
 @pytest.mark.usefixtures("package")
-def test_export_refuses_what_cannot_be_held(space, path, says):
+def test_export_refuses_what_cannot_be_held(space: SearchSpace, path: str | None, says: str) -> None:
     with pytest.raises(SpaceError, match=says) as caught:
         to_configspace(space)
     assert caught.value.path == path
 
 
-def _beta(package, space):
+def _beta(package: Any, space: Any) -> str:
     space.add(package.BetaFloatHyperparameter("beta", 2, 3, 0, 1))
     return "beta"
 
 
-def _weights(package, space):
+def _weights(package: Any, space: Any) -> str:
     space.add(package.CategoricalHyperparameter("weighted", ["u", "v"], weights=[1, 3]))
     return "weighted.choices"
 
 
-def _greater(package, space):
+def _greater(package: Any, space: Any) -> str:
     space.add(package.GreaterThanCondition(space["x"], space["i"], 3))
     return "x.when"
 
 
-def _either(package, space):
+def _either(package: Any, space: Any) -> str:
     terms = (package.EqualsCondition(space["x"], space[name], 2) for name in "ij")
     space.add(package.OrConjunction(*terms))
     return "x.when"
 
 
-def _nested(package, space):
+def _nested(package: Any, space: Any) -> str:
     either = package.OrConjunction(*(package.EqualsCondition(space["x"], space[name], 2) for name in "ij"))
     space.add(package.AndConjunction(either, package.EqualsCondition(space["x"], space["c"], "a")))
     return "x.when"
 
 
-def _relation(package, space):
+def _relation(package: Any, space: Any) -> str:
     space.add(package.ForbiddenLessThanRelation(space["i"], space["j"]))
     return "forbidden[0]"
 
 
-def _same_twice(package, space):
+def _same_twice(package: Any, space: Any) -> str:
     clauses = (package.ForbiddenInClause(space["i"], values) for values in ([1, 2], [2, 3]))
     space.add(package.ForbiddenAndConjunction(*clauses))
     return "forbidden[0]"
 
 
 @pytest.mark.parametrize("add", [_beta, _weights, _greater, _either, _nested, _relation, _same_twice])
-def test_import_refuses_what_has_no_counterpart(package, add):
+def test_import_refuses_what_has_no_counterpart(package: Any, add: Any) -> None:
     space = package.ConfigurationSpace({"x": (0.0, 1.0), "i": (1, 9), "j": (1, 9), "c": ["a", "b"]})
     path = add(package, space)
     with pytest.raises(SpaceError, match=r"counterpart|twice") as caught:
@@ -142,13 +144,13 @@ def test_import_refuses_what_has_no_counterpart(package, add):
     assert caught.value.path == path
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch):
+def test_without_the_package_the_extra_is_named(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "ConfigSpace", None)
     with pytest.raises(MissingExtraError, match=r"dhflow\[configspace\]"):
         to_configspace(SearchSpace({"x": Float(0, 1)}))
 
 
-def test_space_does_not_load_it():
+def test_space_does_not_load_it() -> None:
     import subprocess
 
     code = "import sys, dhflow.space; sys.exit('ConfigSpace' in sys.modules or 'scipy' in sys.modules)"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dhflow.errors import SpaceError
 from dhflow.space import Categorical, Constant, Float, Integer, Ordinal, SearchSpace
 
 
-def listed(space):
+def listed(space: SearchSpace) -> list[dict[str, Any]]:
     """Every valid config, by trying all combinations of present and absent values."""
     options = [[("absent", None), *(("is", value) for value in _values(each))] for each in space.parameters.values()]
     configs = []
@@ -26,21 +28,22 @@ def listed(space):
     return configs
 
 
-def _values(parameter):
+def _values(parameter: Any) -> Any:
     return range(parameter.low, parameter.high + 1) if isinstance(parameter, Integer) else parameter.listed
 
 
 @st.composite
-def small_spaces(draw):
-    made = {}
+def small_spaces(draw: st.DrawFn, /) -> SearchSpace:
+    made: dict[str, Any] = {}
     for i in range(draw(st.integers(1, 5))):
-        when = None
-        if made and draw(st.booleans()):
+        when: dict[str, Any] | None = None
+        is_conditional = draw(st.booleans())
+        if made and is_conditional:
             parents = draw(st.lists(st.sampled_from(list(made)), min_size=1, max_size=2, unique=True))
             when = {name: draw(st.sampled_from(list(_values(made[name])))) for name in parents}
         size = draw(st.integers(1, 3))
         kind = draw(st.sampled_from([lambda n: Categorical(list("abc"[:n])), lambda n: Integer(0, n)]))
-        made[f"p{i}"] = _with(kind(size), when)
+        made[f"p{i}"] = replace(kind(size), when=when)
     clauses = []
     for _ in range(draw(st.integers(0, 2))):
         names = draw(st.lists(st.sampled_from(list(made)), min_size=1, max_size=2, unique=True))
@@ -51,27 +54,24 @@ def small_spaces(draw):
         return SearchSpace(made)
 
 
-def _with(parameter, when):
-    from dataclasses import replace
-
-    return replace(parameter, when=when)
-
-
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(small_spaces())
-def test_count_and_list_agree_with_trying_everything(space):
+def test_count_and_list_agree_with_trying_everything(space: SearchSpace) -> None:
     expected = listed(space)
     assert space.n_configs == len(expected)
-    found = space.decode(space.all_encoded())
+    X = space.all_encoded()
+    assert X is not None
+    found = space.decode(X)
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
 
-def test_a_float_makes_it_infinite():
+def test_a_float_makes_it_infinite() -> None:
     space = SearchSpace({"a": Integer(1, 3), "x": Float(0, 1, when={"a": 2})})
     assert space.n_configs == math.inf
     assert space.all_encoded() is None
 
 
-def test_large_spaces_are_counted_without_being_listed():
+def test_large_spaces_are_counted_without_being_listed() -> None:
     space = SearchSpace(
         {
             **{f"i{k}": Integer(0, 999) for k in range(6)},
@@ -83,24 +83,27 @@ def test_large_spaces_are_counted_without_being_listed():
     assert space.all_encoded() is None
 
 
-def test_too_many_parents_give_an_upper_bound():
+def test_too_many_parents_give_an_upper_bound() -> None:
     flags = {f"f{k}": Categorical([False, True]) for k in range(20)}
     space = SearchSpace({**flags, "o": Ordinal([1, 2, 3], when=dict.fromkeys(flags, True))})
     assert space.n_configs == 3 * 2.0**20
 
 
-def test_many_constants_are_one_config():
+def test_many_constants_are_one_config() -> None:
     space = SearchSpace({f"c{k}": Constant(k) for k in range(80)})
     assert space.n_configs == 1
-    assert len(space.all_encoded()) == 1
+    X = space.all_encoded()
+    assert X is not None
+    assert len(X) == 1
 
 
-def test_listing_obeys_constraints_and_the_limit():
+def test_listing_obeys_constraints_and_the_limit() -> None:
     space = SearchSpace({"i": Integer(0, 99), "c": Categorical(["a", "b"])}, constraints=[lambda c: c["i"] % 10 == 9])
     with pytest.raises(SpaceError, match="refuses"):
         SearchSpace({"i": Integer(0, 99)}, constraints=[lambda c: c["i"] == 3])
     assert space.n_configs == 200
     X = space.all_encoded(200)
+    assert X is not None
     assert len(set(space.keys(X))) == len(X) == 20
     assert space.all_encoded(199) is None
     np.testing.assert_array_equal(space.snap(X), X)

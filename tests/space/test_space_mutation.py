@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from dhflow.errors import SpaceError
 from dhflow.space import Categorical, Float, Integer, Ordinal, SearchSpace
+from dhflow.space.scale import FloatArray
 
 
-def changed(space, X, rng, **options):
+def changed(
+    space: SearchSpace, X: FloatArray, rng: np.random.Generator, **options: Any
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     before, after = space.decode(X), space.decode(space.mutate(X, rng, **options))
     return [(a, b) for a, b in zip(before, after, strict=True)]
 
 
-def test_every_parameter_gets_its_turn():
+def test_every_parameter_gets_its_turn() -> None:
     space = SearchSpace({"a": Float(0, 1), "b": Integer(0, 9), "c": Categorical(["u", "v"]), "d": Ordinal([1, 2])})
     rng = np.random.default_rng(0)
     pairs = changed(space, space.sample_encoded(2000, rng), rng)
@@ -23,7 +28,7 @@ def test_every_parameter_gets_its_turn():
     assert all(400 < each < 600 for each in counts.values())
 
 
-def test_among_restricts_what_changes():
+def test_among_restricts_what_changes() -> None:
     space = SearchSpace({"a": Float(0, 1), "b": Integer(0, 9), "c": Categorical(["u", "v"])})
     rng = np.random.default_rng(0)
     for before, after in changed(space, space.sample_encoded(100, rng), rng, among=["b"]):
@@ -33,7 +38,7 @@ def test_among_restricts_what_changes():
         space.mutate(np.zeros((1, 3)), rng, among=["z"])
 
 
-def test_steps_are_local_unless_resampled():
+def test_steps_are_local_unless_resampled() -> None:
     space = SearchSpace({"a": Float(0, 1), "b": Integer(1, 10**6, log=True)})
     rng = np.random.default_rng(0)
     X = space.sample_encoded(3000, rng)
@@ -44,7 +49,7 @@ def test_steps_are_local_unless_resampled():
     assert np.median(far) > 0.2
 
 
-def test_neighbours_are_reached_when_a_step_is_smaller_than_a_cell():
+def test_neighbours_are_reached_when_a_step_is_smaller_than_a_cell() -> None:
     space = SearchSpace({"o": Ordinal([1, 2, 3])})
     rng = np.random.default_rng(0)
     for value, neighbours in ((1, {2}), (2, {1, 3}), (3, {2})):
@@ -52,15 +57,15 @@ def test_neighbours_are_reached_when_a_step_is_smaller_than_a_cell():
         assert {b["o"] for _, b in changed(space, X, rng, step=1e-6, resample=0.0)} == neighbours
 
 
-def test_categories_change_evenly():
+def test_categories_change_evenly() -> None:
     space = SearchSpace({"c": Categorical(["u", "v", "w", "x"])})
     X = np.repeat(space.encode([{"c": "v"}]), 3000, axis=0)
     found = [b["c"] for _, b in changed(space, X, np.random.default_rng(0))]
-    assert {each: found.count(each) // 100 for each in set(found)}.keys() == {"u", "w", "x"}
+    assert set(found) == {"u", "w", "x"}
     assert all(850 < found.count(each) < 1150 for each in "uwx")
 
 
-def test_what_becomes_active_is_drawn_anew():
+def test_what_becomes_active_is_drawn_anew() -> None:
     space = SearchSpace({"flag": Categorical([False, True]), "x": Float(0, 1, when={"flag": True})})
     X = np.repeat(space.encode([{"flag": False}]), 200, axis=0)
     values = [b["x"] for _, b in changed(space, X, np.random.default_rng(0))]
@@ -68,7 +73,7 @@ def test_what_becomes_active_is_drawn_anew():
     assert min(values) < 0.1 < 0.9 < max(values)
 
 
-def test_the_given_rows_are_left_alone():
+def test_the_given_rows_are_left_alone() -> None:
     space = SearchSpace({"flag": Categorical([False, True]), "x": Float(0, 1, when={"flag": True})})
     X = space.sample_encoded(50, np.random.default_rng(0))
     kept = X.copy()

@@ -5,26 +5,32 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from dhflow.errors import ConfigNotInSpaceError, SpaceError
-from dhflow.space import Categorical, Constant, Float, Integer, Normal, Ordinal, SearchSpace
+from dhflow.space import Categorical, Constant, Float, Integer, Normal, Ordinal, Parameter, SearchSpace
+from dhflow.space.scale import FloatArray
+
+checked = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+checked_often = settings(checked, max_examples=300)
 
 CHOICES = st.one_of(
     st.text("ab é1", max_size=3), st.booleans(), st.none(), st.integers(-3, 3), st.sampled_from([0.5, 2.5])
 )
 
 
-def number_key(value):
+def number_key(value: Any) -> tuple[bool, Any]:
     return type(value) is bool, value
 
 
 @st.composite
-def floats(draw, **options):
+def floats(draw: st.DrawFn, /, **options: Any) -> Float:
     log = draw(st.booleans())
     low, high = sorted([draw(st.floats(1e-20, 1e6)), draw(st.floats(1e-20, 1e6))])
     if not log and draw(st.booleans()):
@@ -41,7 +47,7 @@ def floats(draw, **options):
 
 
 @st.composite
-def integers(draw, **options):
+def integers(draw: st.DrawFn, /, **options: Any) -> Integer:
     log = draw(st.booleans())
     low = draw(st.integers(1, 50)) if log else draw(st.integers(-50, 50))
     high = low + draw(st.integers(1, 10 ** draw(st.integers(1, 9))))
@@ -53,7 +59,7 @@ def integers(draw, **options):
 
 
 @st.composite
-def parameters(draw, **options):
+def parameters(draw: st.DrawFn, /, **options: Any) -> Parameter:
     kind = draw(st.sampled_from(["float", "integer", "ordinal", "categorical", "constant"]))
     if kind == "float":
         return draw(floats(**options))
@@ -67,12 +73,13 @@ def parameters(draw, **options):
 
 
 @st.composite
-def spaces(draw):
-    made = {}
+def spaces(draw: st.DrawFn, /) -> SearchSpace:
+    made: dict[str, Parameter] = {}
     for i in range(draw(st.integers(1, 7))):
         countable = [name for name, each in made.items() if not isinstance(each, Float)]
-        when = None
-        if countable and draw(st.booleans()):
+        when: dict[str, Any] | None = None
+        is_conditional = draw(st.booleans())
+        if countable and is_conditional:
             parents = draw(st.lists(st.sampled_from(countable), min_size=1, max_size=2, unique=True))
             when = {name: draw(some_values(made[name])) for name in parents}
         made[f"p{i}"] = draw(parameters(when=when))
@@ -81,7 +88,7 @@ def spaces(draw):
     return SearchSpace({name: made[name] for name in names})
 
 
-def some_values(parameter):
+def some_values(parameter: Any) -> st.SearchStrategy[list[Any]]:
     if isinstance(parameter, Integer):
         values = st.integers(parameter.low, min(parameter.high, parameter.low + 3))
     else:
@@ -89,7 +96,7 @@ def some_values(parameter):
     return st.lists(values, min_size=1, max_size=3, unique_by=number_key)
 
 
-def rows_of(space, seed, n=20):
+def rows_of(space: SearchSpace, seed: int, n: int = 20) -> FloatArray:
     X = np.random.default_rng(seed).random((n, len(space)))
     X[0], X[1] = 0.0, 1.0
     return X
@@ -98,8 +105,9 @@ def rows_of(space, seed, n=20):
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+@checked
 @given(spaces(), SEEDS)
-def test_decoding_and_encoding_undo_each_other_exactly(space, seed):
+def test_decoding_and_encoding_undo_each_other_exactly(space: SearchSpace, seed: int) -> None:
     X = rows_of(space, seed)
     configs = space.decode(X)
     snapped = space.snap(X)
@@ -110,8 +118,9 @@ def test_decoding_and_encoding_undo_each_other_exactly(space, seed):
     assert ((snapped >= 0) & (snapped <= 1)).all()
 
 
+@checked
 @given(spaces(), SEEDS)
-def test_what_is_decoded_is_valid_and_plain(space, seed):
+def test_what_is_decoded_is_valid_and_plain(space: SearchSpace, seed: int) -> None:
     for config in space.decode(rows_of(space, seed)):
         valid = space.validate(config)
         assert valid == config
@@ -120,8 +129,9 @@ def test_what_is_decoded_is_valid_and_plain(space, seed):
         assert json.loads(json.dumps(config)) == config
 
 
+@checked
 @given(spaces(), SEEDS)
-def test_activity_is_what_the_conditions_say(space, seed):
+def test_activity_is_what_the_conditions_say(space: SearchSpace, seed: int) -> None:
     X = rows_of(space, seed)
     active = space.active(X)
     for row, config in zip(active, space.decode(X), strict=True):
@@ -134,27 +144,23 @@ def test_activity_is_what_the_conditions_say(space, seed):
             assert (name in config) == expected
 
 
+@checked
 @given(spaces(), SEEDS)
-def test_inactive_columns_hold_the_default(space, seed):
+def test_inactive_columns_hold_the_default(space: SearchSpace, seed: int) -> None:
     X = rows_of(space, seed)
     snapped, active = space.snap(X), space.active(X)
     names = list(space.names)
     for j, parameter in enumerate(space.parameters.values()):
-        alone = SearchSpace({"alone": _unconditional(parameter)})
+        alone = SearchSpace({"alone": replace(parameter, when=None)})
         np.testing.assert_array_equal(
             snapped[~active[:, j], j], np.full((~active[:, j]).sum(), alone.encode([alone.default_config()])[0, 0])
         )
         assert names[j] in space
 
 
-def _unconditional(parameter):
-    from dataclasses import replace
-
-    return replace(parameter, when=None)
-
-
+@checked
 @given(spaces(), SEEDS)
-def test_keys_are_equal_just_for_equal_configs(space, seed):
+def test_keys_are_equal_just_for_equal_configs(space: SearchSpace, seed: int) -> None:
     X = rows_of(space, seed)
     X[2:5] = X[5:8]
     keys = space.keys(X)
@@ -166,8 +172,9 @@ def test_keys_are_equal_just_for_equal_configs(space, seed):
     assert pickle.loads(pickle.dumps(space)).keys(X) == keys
 
 
+@checked
 @given(spaces(), SEEDS)
-def test_mutation_changes_one_active_parameter(space, seed):
+def test_mutation_changes_one_active_parameter(space: SearchSpace, seed: int) -> None:
     rng = np.random.default_rng(seed)
     X = space.sample_encoded(20, rng)
     mutants = space.mutate(X, rng)
@@ -185,8 +192,9 @@ def test_mutation_changes_one_active_parameter(space, seed):
         assert len(changed) == (1 if can_change else 0)
 
 
+@checked
 @given(spaces())
-def test_json_brings_the_same_space_back(space):
+def test_json_brings_the_same_space_back(space: SearchSpace) -> None:
     text = json.dumps(space.to_json())
     again = SearchSpace.from_json(json.loads(text))
     assert again == space
@@ -195,8 +203,9 @@ def test_json_brings_the_same_space_back(space):
     assert pickle.loads(pickle.dumps(space)) == space
 
 
+@checked
 @given(spaces())
-def test_default_config_is_its_own_code(space):
+def test_default_config_is_its_own_code(space: SearchSpace) -> None:
     default = space.default_config()
     assert space.validate(default) == default
     [again] = space.decode(space.encode([default]))
@@ -204,14 +213,14 @@ def test_default_config_is_its_own_code(space):
     assert space.encode([again]).tolist() == space.encode([default]).tolist()
 
 
-@settings(max_examples=300)
+@checked_often
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False), st.data())
-def test_any_float_range_keeps_its_promises(low, high, data):
+def test_any_float_range_keeps_its_promises(low: Any, high: Any, data: Any) -> None:
     log = data.draw(st.booleans())
     try:
         parameter = Float(low, high, log=log)
     except SpaceError:
-        assume(False)  # noqa: FBT003
+        assume(False)
     space = SearchSpace({"x": parameter})
     units = np.array([0.0, 1.0, *data.draw(st.lists(st.floats(0, 1), max_size=20))])[:, None]
     values = [config["x"] for config in space.decode(units)]
@@ -222,9 +231,9 @@ def test_any_float_range_keeps_its_promises(low, high, data):
     assert space.keys(space.encode(configs)) == space.keys(units)
 
 
-@settings(max_examples=300)
+@checked_often
 @given(st.data())
-def test_a_float_of_the_users_comes_back_within_a_cell(data):
+def test_a_float_of_the_users_comes_back_within_a_cell(data: Any) -> None:
     log = data.draw(st.booleans())
     low, high = data.draw(st.sampled_from([(1e-20, 1.0), (1e-6, 1.0), (0.5, 0.75), (1.0, 1e5)]))
     parameter = Float(low, high, log=log)
@@ -241,8 +250,9 @@ def test_a_float_of_the_users_comes_back_within_a_cell(data):
     assert space.decode(space.encode([config])) == [config]
 
 
+@checked
 @given(integers(), SEEDS)
-def test_every_integer_is_found_again(parameter, seed):
+def test_every_integer_is_found_again(parameter: Integer, seed: int) -> None:
     space = SearchSpace({"i": parameter})
     rng = np.random.default_rng(seed)
     values = {parameter.low, parameter.high, *rng.integers(parameter.low, parameter.high + 1, 50).tolist()}
@@ -259,7 +269,7 @@ def test_every_integer_is_found_again(parameter, seed):
         Integer(1, 2**40 - 1, log=True, prior=Normal(3, 0.001)),
     ],
 )
-def test_the_widest_integers_are_found_again(parameter):
+def test_the_widest_integers_are_found_again(parameter: Integer) -> None:
     space = SearchSpace({"i": parameter})
     rng = np.random.default_rng(0)
     values = [parameter.low, parameter.low + 1, parameter.high - 1, parameter.high]
@@ -268,8 +278,9 @@ def test_the_widest_integers_are_found_again(parameter):
     assert space.decode(space.encode(configs)) == configs
 
 
+@checked
 @given(spaces(), spaces(), SEEDS)
-def test_encode_refuses_configs_of_another_space(space, other, seed):
+def test_encode_refuses_configs_of_another_space(space: SearchSpace, other: SearchSpace, seed: int) -> None:
     [config] = other.sample(1, np.random.default_rng(seed))
     try:
         expected = space.validate(config)

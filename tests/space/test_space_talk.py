@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,11 +40,11 @@ def talk_space() -> SearchSpace:
 
 
 @pytest.fixture(scope="module")
-def configs():
+def configs() -> list[dict[str, Any]]:
     return talk_space().sample(3000, np.random.default_rng(0))
 
 
-def test_samples_cover_the_space_and_stay_in_it(configs):
+def test_samples_cover_the_space_and_stay_in_it(configs: list[dict[str, Any]]) -> None:
     space = talk_space()
     assert all(space.validate(each) == each for each in configs)
     assert {each["batch_size"] for each in configs} == {8, 16, 32, 64, 128, 256, 512}
@@ -52,7 +53,7 @@ def test_samples_cover_the_space_and_stay_in_it(configs):
     assert max(each["beta_2"] for each in configs if "beta_2" in each) > 0.99
 
 
-def test_both_clippings_are_never_on(configs):
+def test_both_clippings_are_never_on(configs: list[dict[str, Any]]) -> None:
     switches = {(each["set_clipnorm"], each["set_clipvalue"]) for each in configs}
     assert switches == {(False, False), (True, False), (False, True)}
     for each in configs:
@@ -60,20 +61,20 @@ def test_both_clippings_are_never_on(configs):
         assert ("clipvalue" in each) == each["set_clipvalue"]
 
 
-def test_one_name_serves_several_optimizers(configs):
+def test_one_name_serves_several_optimizers(configs: list[dict[str, Any]]) -> None:
     with_momentum = {each["optimizer"] for each in configs if "rho_momentum" in each}
     assert with_momentum == {"sgd", "rmsprop", "adadelta"}
     assert all("rho_momentum" in each for each in configs if each["optimizer"] in with_momentum)
 
 
-def test_a_forbidden_config_is_refused():
+def test_a_forbidden_config_is_refused() -> None:
     config = {**talk_space().default_config(), "set_clipnorm": True, "clipnorm": 0.1}
     assert talk_space().validate(config) == config
     with pytest.raises(ConfigNotInSpaceError, match="forbidden"):
         talk_space().validate({**config, "set_clipvalue": True, "clipvalue": 0.1})
 
 
-def test_bounds_near_one_round_trip():
+def test_bounds_near_one_round_trip() -> None:
     space = talk_space()
     bounds = {"beta_1": 1 - 1e-6, "beta_2": 1 - 1e-8, "epsilon": 1e-20, "learning_rate": 1e-6}
     config = {**space.default_config(), "optimizer": "adam", **bounds}
@@ -81,7 +82,7 @@ def test_bounds_near_one_round_trip():
     assert space.decode(space.encode([config])) == [space.validate(config)]
 
 
-def test_arrays_and_json_bring_it_back(configs):
+def test_arrays_and_json_bring_it_back(configs: list[dict[str, Any]]) -> None:
     space = talk_space()
     X = space.encode(configs)
     assert X.shape == (3000, 16)

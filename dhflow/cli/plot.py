@@ -1,0 +1,37 @@
+"""``dhflow plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dhflow.cli.option import Verb
+
+KINDS = ("objective", "timeline", "parameters", "parallel")
+
+
+@click.command(
+    cls=Verb,
+    examples=[
+        "plot digits.h5",
+        "plot digits.h5 --kind timeline -o timeline.png",
+        "plot digits.h5 --kind parameters -o p.pdf",
+    ],
+)
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option("--kind", type=click.Choice(KINDS), default="objective", show_default=True, help="What to draw.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), help="PNG, PDF or SVG file.  [default: HISTORY-KIND.png]"
+)
+def command(history: Path, *, kind: str, output: str | None) -> None:
+    """Draw HISTORY.
+
+    objective: values over trials, the best so far and the default config's; timeline: when each worker ran
+    what; parameters: the objective over each parameter; parallel: whole configs, coloured by objective.
+    """
+    from dhflow import load
+    from dhflow.plot import draw
+
+    where = output or f"{history.stem}-{kind}.png"
+    click.echo(draw(load(history), kind, where))

@@ -1,0 +1,270 @@
+"""A history for a person: tables on a terminal, the same text without colours in a pipe."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dhflow.cli import describe
+from dhflow.cli.report import columns, trial_counts, utilisation_text
+from dhflow.flow.text import count, format_config, format_duration, format_value
+from dhflow.trial import TrialSource
+
+if TYPE_CHECKING:
+    from dhflow.history.event import SessionEnded, SessionStarted
+    from dhflow.result import Result
+    from dhflow.trial import Attempt, Trial, TrialFailure
+
+_INDENT = "  "
+_PIPE_WIDTH = 200
+_LOG_TAIL_LINES = 20
+_CURVE_TAIL = 10
+
+
+def study(result: Result, *, top: int) -> None:
+    """Print the overview."""
+    click.echo("\n".join(columns(_facts(result))))
+    best = describe.best_trials(result, top)
+    if best:
+        _heading(f"best {count(len(best), 'trial')}" if len(best) < len(result) else "trials, best first")
+        _table(["trial", result.objectives[0].name, "time", "", "config"], [_best_row(each) for each in best])
+    groups = describe.failure_groups(result)
+    if groups:
+        _heading("failures")
+        for group in groups:
+            click.echo(f"  {_group_title(group)}")
+        click.echo(f"  tracebacks: {shlex.join(['dhflow', 'show', str(result.history), '--failed'])}")
+    if len(result.record.sessions) > 1:
+        _heading("sessions")
+        _table(
+            ["session", "began", "lasted", "host", "site", "workers", "trials", "ended"],
+            [_session_row(result, *each) for each in result.record.sessions],
+        )
+
+
+def failures(result: Result) -> None:
+    """Print every kind of failure with a traceback."""
+    groups = describe.failure_groups(result)
+    if not groups:
+        click.echo(f"nothing failed in {result.history} ({trial_counts(result)})")
+    for i, group in enumerate(groups):
+        if i:
+            click.echo()
+        click.secho(_group_title(group), bold=True)
+        _failure_text(group.example)
+        if group.trial_ids:
+            more = shlex.join(["dhflow", "show", str(result.history), "--trial", str(group.trial_ids[0])])
+            click.echo(f"  config and output: {more}")
+
+
+def one_trial(result: Result, trial: Trial) -> None:
+    """Print all about one trial."""
+    objective = result.objectives[0]
+    facts = [
+        ("trial", f"{trial.trial_id} of {result.history}"),
+        ("status", trial.status.value),
+        (objective.name, "" if trial.objective is None else format_value(trial.objective)),
+        *((name, format_value(value)) for name, value in trial.metrics.items()),
+        ("from", _source_text(trial)),
+        ("budget", "" if trial.budget is None else format_value(trial.budget)),
+        ("seed", str(trial.seed)),
+        ("created", _when(trial.created_at)),
+    ]
+    click.echo("\n".join(columns([each for each in facts if each[1]])))
+    _heading("config")
+    click.echo("\n".join(f"  {line}" for line in columns((n, format_value(v)) for n, v in trial.config.items())))
+    for attempt in trial.attempts:
+        _attempt(result, trial, attempt)
+    _curve(result, trial)
+
+
+def _facts(result: Result) -> list[tuple[str, str]]:
+    header = result.record.header
+    objective = result.objectives[0]
+    info: dict[str, Any] = result.record.sessions[-1][0].info if result.record.sessions else {}
+    searcher = info.get("searcher", {})
+    names = [each["name"] for each in header.space.get("parameters", [])] if header else []
+    best = describe.best_trials(result, 1)
+    default = result.default
+    value = format_value(best[0].objective) + f" (trial {best[0].trial_id})" if best else "none yet"
+    if best and default is not None and default.objective is not None:
+        value += f", the default config's {format_value(default.objective)}"
+    facts = [
+        ("history", f"{result.history}, since {_when(header.created_at)}" if header else str(result.history)),
+        ("objective", f"{objective.name}, to {objective.direction}"),
+        ("best", value),
+        ("trials", trial_counts(result)),
+        ("space", f"{count(len(names), 'parameter')}: {', '.join(names)}"),
+        ("searcher", " ".join([str(searcher.get("name", "")), f"seed={header.seed if header else ''}"]).strip()),
+        ("site", str(info.get("site", ""))),
+        ("workers", utilisation_text(result.utilisation)),
+        ("ended", _ended(result)),
+    ]
+    return [each for each in facts if each[1]]
+
+
+def _ended(result: Result) -> str:
+    owner = describe.owner(result)
+    if owner is not None:
+        return f"not yet: process {owner.get('pid')} on {owner.get('host')} runs it"
+    sessions = result.record.sessions
+    if sessions and sessions[-1][1] is None:
+        return "its driver died; resume goes on with it"
+    return result.reason
+
+
+def _best_row(trial: Trial) -> list[str]:
+    assert trial.objective is not None
+    marks = [] if trial.source is TrialSource.SEARCHER else [trial.source.value]
+    if trial.budget is not None:
+        marks.append(f"budget {format_value(trial.budget)}")
+    duration = "" if trial.duration_s is None else format_duration(trial.duration_s)
+    return [
+        str(trial.trial_id),
+        format_value(trial.objective),
+        duration,
+        ", ".join(marks),
+        format_config(trial.config),
+    ]
+
+
+def _session_row(result: Result, began: SessionStarted, end: SessionEnded | None) -> list[str]:
+    until = float("inf") if end is None else end.at
+    times = [each.submitted_at for trial in result.trials for each in trial.attempts]
+    info = began.info
+    return [
+        str(began.session),
+        _when(began.at),
+        "" if end is None else format_duration(end.at - began.at),
+        str(info.get("host", "")),
+        str(info.get("site", "")),
+        str(info.get("n_slots", "")),
+        str(sum(began.at <= each <= until for each in times)),
+        "" if end is None else str(end.info.get("reason", "")),
+    ]
+
+
+def _group_title(group: describe.FailureGroup) -> str:
+    failure = group.example
+    parts = []
+    if group.trial_ids:
+        ids = ", ".join(map(str, group.trial_ids[:10])) + (", …" if len(group.trial_ids) > 10 else "")
+        parts.append(f"{'trial' if len(group.trial_ids) == 1 else 'trials'} {ids}")
+    if group.n_retried:
+        parts.append(f"{count(group.n_retried, 'attempt')} made again")
+    where = f" at {_short(failure.location)}" if failure.location else ""
+    message = failure.message.partition("\n")[0]
+    message = message if len(message) <= 100 else message[:99] + "…"
+    return f"{len(group.trial_ids) + group.n_retried} × {failure.kind}: {message}{where} ({'; '.join(parts)})"
+
+
+def _failure_text(failure: TrialFailure) -> None:
+    for label, value in (
+        ("host", failure.host),
+        ("signal", failure.signal),
+        ("last step", "" if failure.last_step is None else str(failure.last_step)),
+    ):
+        if value:
+            click.echo(f"  {label}: {value}")
+    for line in (failure.traceback or f"{failure.kind}: {failure.message}").rstrip().splitlines():
+        click.echo(f"  {line}")
+
+
+def _attempt(result: Result, trial: Trial, attempt: Attempt) -> None:
+    _heading(f"attempt {attempt.number}: {attempt.status.value}")
+    facts = [
+        ("submitted", _when(attempt.submitted_at)),
+        ("waited", _between(attempt.submitted_at, attempt.started_at)),
+        ("ran", _between(attempt.started_at, attempt.ended_at)),
+        ("host", f"{attempt.host} (worker {attempt.worker})" if attempt.host else ""),
+    ]
+    where = describe.attempt_directory(result, trial, attempt)
+    if where is not None:
+        facts.append(("files", str(where)))
+    click.echo("\n".join(f"  {line}" for line in columns(each for each in facts if each[1])))
+    if attempt.failure is not None:
+        click.echo()
+        _failure_text(attempt.failure)
+    if where is not None:
+        _output(where / "output.log")
+
+
+def _output(log: Path) -> None:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    if lines:
+        click.echo(f"\n  end of its output, {count(len(lines), 'line')}:")
+        for line in lines[-_LOG_TAIL_LINES:]:
+            click.echo(f"  | {line}")
+
+
+def _curve(result: Result, trial: Trial) -> None:
+    rows = result.measurements(trial.trial_id)
+    if not rows:
+        return
+    names = list(dict.fromkeys(each.name for each in rows))
+    steps: dict[int, dict[str, float]] = {}
+    for each in rows:
+        steps.setdefault(each.step, {})[each.name] = each.value
+    _heading(f"learning curve, {count(len(steps), 'step')}")
+    shown = sorted(steps)[-_CURVE_TAIL:]
+    table = [[str(step), *(format_value(steps[step].get(name, "")) for name in names)] for step in shown]
+    click.echo("\n".join(f"  {line}" for line in columns([["step", *names], *table])))
+
+
+def _source_text(trial: Trial) -> str:
+    text = {"searcher": "the searcher", "default": "the defaults", "user": "you (enqueue)", "added": "loaded"}
+    source = text[trial.source.value]
+    if trial.ask_number is not None:
+        source += f", ask {trial.ask_number}, which had seen {count(trial.ask_saw or 0, 'outcome')}"
+    return source if trial.parent_id is None else f"{source}, continuing trial {trial.parent_id}"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table that wraps its last column to the terminal's width."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for i, title in enumerate(titles):
+        is_last = i == len(titles) - 1
+        table.add_column(title, no_wrap=not is_last, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    width = shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else _PIPE_WIDTH
+    console = Console(highlight=False, width=width - len(_INDENT))
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(f"{_INDENT}{line.rstrip()}")
+
+
+def _heading(text: str) -> None:
+    click.echo()
+    click.secho(text, bold=True)
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _between(begin: float | None, end: float | None) -> str:
+    if begin is None:
+        return ""
+    return format_duration(end - begin) if end is not None else f"{format_duration(time.time() - begin)} so far"
+
+
+def _short(location: str) -> str:
+    return location.removeprefix(f"{Path.cwd()}{os.sep}")

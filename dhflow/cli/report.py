@@ -1,0 +1,108 @@
+"""What a search says when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dhflow.cli.run import resume_command
+from dhflow.flow.run_directory import run_path
+from dhflow.flow.text import count, format_duration, format_value
+
+if TYPE_CHECKING:
+    from dhflow.flow.utilisation import Utilisation
+    from dhflow.result import Result
+    from dhflow.trial import Trial
+
+
+def report(result: Result, history: Path, *, keep: str = "all", figure: str | None = None) -> None:
+    """Print the best config beside the default one, how the session went, and where everything lies.
+
+    Raises
+    ------
+    SearchError
+        If no trial has completed; all the rest is printed first.
+    """
+    has_best = any(each.status.value == "completed" for each in result.trials)
+    if has_best:
+        click.echo("\n".join(["", *best_lines(result), ""]))
+    facts = [
+        ("trials", trial_counts(result)),
+        ("workers", utilisation_text(result.utilisation)),
+        ("ended", result.reason),
+        ("history", str(history)),
+        ("logs", f"{run_path(history)}/trials/TRIAL/ATTEMPT/output.log" if keep != "none" else ""),
+        ("figure", figure or ""),
+        ("look", f"dhflow show {history}"),
+        ("go on", resume_command(history, "--max-trials", str(2 * max(1, len(result))))),
+    ]
+    click.echo("\n".join(columns([each for each in facts if each[1]])))
+    if not has_best:
+        click.echo()
+        _ = result.best  # raises, and says why the first trial failed
+
+
+def best_lines(result: Result) -> list[str]:
+    """Return the best trial's objective and config, beside the default's where there is one."""
+    best, default = result.best, result.default
+    objective = result.objectives[0]
+    beside = default if default is not None and default.trial_id != best.trial_id else None
+    head = [click.style(f"best: trial {best.trial_id}", bold=True), ""]
+    rows = [(objective.name, *_values(best, beside))]
+    names = [*best.config, *(each for each in (beside.config if beside else ()) if each not in best.config)]
+    rows += [(name, *_settings(name, best, beside)) for name in names]
+    if best.budget is not None:
+        rows.append(("budget", format_value(best.budget), *([_budget(beside)] if beside else [])))
+    title = ("", "best", "default") if beside else ("", "best")
+    lines = [*head[:1], *(f"  {each}" for each in columns([title, *rows] if beside else rows))]
+    if default is not None and default.trial_id == best.trial_id:
+        lines.append("  no trial was better than the default config")
+    return lines
+
+
+def trial_counts(result: Result) -> str:
+    """Return how many trials there are, by status."""
+    counts: dict[str, int] = {}
+    for each in result.trials:
+        counts[each.status.value] = counts.get(each.status.value, 0) + 1
+    order = ("completed", "failed", "lost", "stopped", "running", "pending")
+    parts = ", ".join(f"{counts[each]} {each}" for each in order if each in counts)
+    return f"{len(result)}: {parts}" if parts else "none"
+
+
+def utilisation_text(found: Utilisation | None) -> str:
+    """Return how busy the workers of the last session were."""
+    if found is None:
+        return ""
+    return (
+        f"{count(found.n_workers, 'worker')}, {found.share:.0%} busy over {format_duration(found.steady_s)}; "
+        f"start-up {format_duration(found.startup_s)}, tail {format_duration(found.tail_s)}"
+    )
+
+
+def columns(rows: Iterable[Sequence[str]], gap: int = 2) -> list[str]:
+    """Return rows of cells as aligned lines."""
+    table = [list(row) for row in rows]
+    if not table:
+        return []
+    widths = [max(len(row[i]) for row in table if i < len(row)) for i in range(max(map(len, table)))]
+    return [
+        (" " * gap).join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in table
+    ]
+
+
+def _values(best: Trial, beside: Trial | None) -> list[str]:
+    shown = [best] if beside is None else [best, beside]
+    return [each.status.value if each.objective is None else format_value(each.objective) for each in shown]
+
+
+def _settings(name: str, best: Trial, beside: Trial | None) -> list[str]:
+    shown = [best] if beside is None else [best, beside]
+    return [format_value(each.config[name]) if name in each.config else "-" for each in shown]
+
+
+def _budget(trial: Trial) -> str:
+    return "full" if trial.budget is None else format_value(trial.budget)

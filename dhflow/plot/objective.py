@@ -1,0 +1,160 @@
+"""The objective over the trials, in the order in which they ended."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from dhflow.errors import SearchError
+from dhflow.flow.standing import Standing
+from dhflow.flow.text import count, format_value
+from dhflow.plot import figure as look
+from dhflow.plot.scale import value_limits
+from dhflow.trial import Trial, TrialSource, TrialStatus
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from dhflow.objective import Objective
+    from dhflow.result import Result
+
+_EDGE = 0.03
+
+
+def plot_objective(result: Result, axes: Axes | None = None) -> Axes:
+    """Draw every trial's objective, the best so far, the default config's value, and where trials failed.
+
+    Parameters
+    ----------
+    result : Result
+    axes : Axes, optional
+        New ones by default.
+
+    Returns
+    -------
+    Axes
+        x: finished trials, in the order in which they ended; y: the first objective, in the user's sign.
+
+    Raises
+    ------
+    SearchError
+        If no trial has ended.
+    """
+    ended = _ended(result)
+    if not ended:
+        raise SearchError("there is nothing to draw: no trial has ended yet")
+    axes = look.new_axes(8.0, 4.2) if axes is None else axes
+    objective = result.objectives[0]
+    values = {i: trial.objective for i, trial in enumerate(ended, 1) if _has_value(trial)}
+    low, high = value_limits([each for each in values.values() if each is not None], objective) or (0.0, 0.0)
+    _points(axes, ended, values, low, high)
+    _best_line(axes, ended, objective)
+    _default_line(axes, result)
+    _failures(axes, ended)
+    look.tidy(axes)
+    axes.set_xlim(0.5 - 0.01 * len(ended), len(ended) + 0.5 + 0.01 * len(ended))
+    if low < high:
+        axes.set_ylim(low, high)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("trials finished")
+    axes.set_ylabel(f"{objective.name} ({objective.direction}d)")
+    failed = f", {result.n_failed} failed" if result.n_failed else ""
+    look.head(axes, look.name_of(result), f"{count(len(result), 'trial')}{failed}")
+    return axes
+
+
+def _ended(result: Result) -> list[Trial]:
+    ended = [each for each in result.trials if each.is_finished]
+    return sorted(ended, key=lambda each: math.inf if each.outcome_number is None else each.outcome_number)
+
+
+def _has_value(trial: Trial) -> bool:
+    return trial.status is TrialStatus.COMPLETED and trial.objective is not None
+
+
+def _points(axes: Axes, ended: list[Trial], values: dict[int, float | None], low: float, high: float) -> None:
+    within = {i: each for i, each in values.items() if each is not None and (low >= high or low <= each <= high)}
+    searched = [i for i in within if ended[i - 1].source is not TrialSource.USER]
+    users = [i for i in within if ended[i - 1].source is TrialSource.USER]
+    size = 26 if len(ended) <= 200 else 10
+    axes.scatter(
+        searched,
+        [within[i] for i in searched],
+        s=size,
+        color=look.SKY,
+        edgecolors=look.BLUE,
+        linewidths=0.5,
+        alpha=0.85,
+        label="trial",
+        zorder=3,
+    )
+    if users:
+        axes.scatter(users, [within[i] for i in users], s=size, marker="D", color=look.GREEN, label="yours", zorder=3)
+    off = [i for i in values if i not in within]
+    if off:
+        below = [i for i in off if (values[i] or 0.0) < low]
+        for chosen, marker, y in ((below, "v", _EDGE), ([i for i in off if i not in below], "^", 1 - _EDGE)):
+            if chosen:
+                axes.scatter(
+                    chosen,
+                    [y] * len(chosen),
+                    s=22,
+                    marker=marker,
+                    color=look.GREY,
+                    label="off the scale",
+                    transform=axes.get_xaxis_transform(),
+                    zorder=3,
+                )
+
+
+def _best_line(axes: Axes, ended: list[Trial], objective: Objective) -> None:
+    standing = Standing(objective)
+    best: list[tuple[int, float]] = []
+    for i, trial in enumerate(ended, 1):
+        standing.add(trial)
+        if standing.value is not None:
+            best.append((i, standing.value))
+    if not best or standing.best is None:
+        return
+    axes.step(*zip(*best, strict=True), where="post", color=look.BLUE, linewidth=1.8, label="best so far", zorder=2)
+    at = ended.index(standing.best) + 1
+    axes.scatter(
+        [at],
+        [standing.value],
+        s=150,
+        marker="*",
+        color=look.ORANGE,
+        edgecolors=look.DARK,
+        linewidths=0.7,
+        zorder=5,
+        label=f"best {format_value(standing.value)}",
+    )
+
+
+def _default_line(axes: Axes, result: Result) -> None:
+    default = result.default
+    if default is not None and default.objective is not None:
+        axes.axhline(
+            default.objective,
+            color=look.DARK,
+            linewidth=1.1,
+            linestyle=(0, (4, 3)),
+            zorder=1,
+            label=f"default {format_value(default.objective)}",
+        )
+
+
+def _failures(axes: Axes, ended: list[Trial]) -> None:
+    failed = [i for i, each in enumerate(ended, 1) if each.status in (TrialStatus.FAILED, TrialStatus.LOST)]
+    if failed:
+        axes.scatter(
+            failed,
+            [_EDGE] * len(failed),
+            s=34,
+            marker="x",
+            color=look.VERMILION,
+            linewidths=1.6,
+            label="failed",
+            transform=axes.get_xaxis_transform(),
+            zorder=4,
+        )

@@ -1,0 +1,67 @@
+"""Candidates for the next trial: random ones, neighbours of the best trials, and climbs uphill from the best of both.
+
+Notation
+--------
+d : parameters;  X : (k, d) encoded configs, snapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from dhflow.space import SearchSpace
+
+FloatArray = npt.NDArray[np.float64]
+Score = Callable[[FloatArray], FloatArray]
+
+SMALLEST_STEP, LARGEST_STEP = 0.01, 0.3
+"""Standard deviations of a numeric step on the unit scale, between which each neighbour draws its own."""
+CHANGES = 1.5
+"""Parameters that a neighbour changes on average, besides one that always is."""
+RESAMPLED = 0.05
+"""Share of changed numeric parameters that are drawn anew."""
+
+
+class Candidates:
+    """Draws candidates of one search space.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self._is_categorical = space.is_categorical
+        # A step of a grid parameter reaches the next value most times, however coarse the grid.
+        self._least_step = 0.6 / space.n_values
+        self._restricted = bool(space.forbidden or space.constraints)
+
+    def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return `n` random allowed rows."""
+        return self.space.sample_encoded(n, rng)
+
+    def neighbours(self, X: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return up to `n` allowed rows near those of X (k, d), which take turns.
+
+        Notes
+        -----
+        A neighbour differs in one random parameter or a few: numeric ones make a normal step,
+        reflected at the bounds, whose size is log-uniform so that near and far are both looked
+        at; categorical ones are drawn anew. What a change brings to life starts anywhere.
+        """
+        origin = X[np.arange(n) % len(X)]
+        d = origin.shape[1]
+        changed = rng.random((n, d)) < CHANGES / d
+        changed[np.arange(n), rng.integers(0, d, n)] = True
+        size = np.exp(rng.uniform(np.log(SMALLEST_STEP), np.log(LARGEST_STEP), (n, 1)))
+        moved = np.abs(origin + rng.standard_normal((n, d)) * np.maximum(size, self._least_step))
+        moved = np.maximum(1.0 - np.abs(1.0 - moved), 0.0)
+        anew = self._is_categorical | (rng.random((n, d)) < RESAMPLED)
+        anywhere = rng.random((n, d))
+        found = np.where(changed, np.where(anew, anywhere, moved), origin)
+        found = self.space.snap(np.where(self.space.active(origin), found, anywhere))
+        return found[self.space.allowed(found)] if self._restricted else found

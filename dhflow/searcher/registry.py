@@ -1,0 +1,129 @@
+"""Searchers by name, and their options."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+from dhflow.errors import SearchError
+from dhflow.searcher.ambs import Ambs
+from dhflow.searcher.base import Searcher
+from dhflow.searcher.quasi_random import LatinHypercubeSearch, SobolSearch
+from dhflow.searcher.random_search import RandomSearch
+from dhflow.space import SearchSpace
+
+_REGISTRY: dict[str, type[Searcher]] = {}
+_NOT_OPTIONS = frozenset({"self", "space", "seed", "n_objectives"})
+
+
+def register_searcher(searcher: type[Searcher]) -> type[Searcher]:
+    """Make a searcher class available under its ``name``; usable as a decorator.
+
+    Raises
+    ------
+    SearchError
+        If another class has that name, or the class has none.
+    """
+    name = getattr(searcher, "name", None)
+    if not isinstance(name, str) or not name:
+        raise SearchError(f"{searcher.__qualname__} has no name: set the class attribute `name`")
+    if _REGISTRY.setdefault(name, searcher) is not searcher:
+        raise SearchError(f"the name {name!r} belongs to {_REGISTRY[name].__qualname__}")
+    return searcher
+
+
+def searcher_names() -> list[str]:
+    """Return the names that :func:`make_searcher` knows."""
+    return list(_REGISTRY)
+
+
+def searcher_options(searcher: str | type[Searcher]) -> dict[str, Any]:
+    """Return a searcher's options and their defaults."""
+    parameters = inspect.signature(_class_of(searcher)).parameters
+    return {
+        name: each.default
+        for name, each in parameters.items()
+        if name not in _NOT_OPTIONS and each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)
+    }
+
+
+def make_searcher(
+    searcher: str | type[Searcher] | Searcher,
+    space: SearchSpace,
+    *,
+    seed: int = 0,
+    n_objectives: int = 1,
+    **options: Any,
+) -> Searcher:
+    """Return a searcher.
+
+    Parameters
+    ----------
+    searcher : str, Searcher class or Searcher
+        A name of :func:`searcher_names`, a class of the user's, or a ready object, which is returned.
+    space : SearchSpace
+    seed : int
+        Fixes the search; a ready object keeps its own.
+    n_objectives : int
+    **options
+        The searcher's own, see :func:`searcher_options`.
+
+    Raises
+    ------
+    SearchError
+        If name or option is unknown, an option's value is impossible, the searcher cannot take
+        so many objectives, or a ready object belongs to another space or gets options.
+    """
+    if isinstance(searcher, Searcher):
+        made = _checked_object(searcher, space, options)
+    else:
+        made_from = _class_of(searcher)
+        _check_options(made_from, options)
+        made = made_from(space, seed=seed, **options)
+    most = made.max_objectives
+    if most is not None and n_objectives > most:
+        able = [name for name, each in _REGISTRY.items() if each.max_objectives is None]
+        raise SearchError(
+            f"{_label(type(made))} takes {most} objective{'s' if most > 1 else ''}, not {n_objectives}; "
+            f"any number: {', '.join(able)}"
+        )
+    return made
+
+
+def _class_of(searcher: str | type[Searcher]) -> type[Searcher]:
+    if isinstance(searcher, type) and issubclass(searcher, Searcher):
+        return searcher
+    if not isinstance(searcher, str):
+        raise SearchError(f"searcher is {searcher!r}: give a name, a Searcher class or a Searcher")
+    if searcher not in _REGISTRY:
+        close = difflib.get_close_matches(searcher, _REGISTRY, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise SearchError(f"there is no searcher {searcher!r}{hint}; there are: {', '.join(_REGISTRY)}")
+    return _REGISTRY[searcher]
+
+
+def _check_options(searcher: type[Searcher], options: dict[str, Any]) -> None:
+    known = searcher_options(searcher)
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            valid = f"its options are: {', '.join(known)}" if known else "it has no options"
+            raise SearchError(f"{_label(searcher)} has no option {name!r}{hint}; {valid}")
+
+
+def _checked_object(searcher: Searcher, space: SearchSpace, options: dict[str, Any]) -> Searcher:
+    if options:
+        raise SearchError(f"options {', '.join(options)} cannot be given to a searcher that is already made")
+    if searcher.space != space:
+        raise SearchError("the searcher was made for another search space")
+    return searcher
+
+
+def _label(searcher: type[Searcher]) -> str:
+    return f"searcher {getattr(searcher, 'name', searcher.__qualname__)!r}"
+
+
+for _each in (RandomSearch, LatinHypercubeSearch, SobolSearch, Ambs):
+    register_searcher(_each)

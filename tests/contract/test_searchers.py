@@ -1,0 +1,57 @@
+"""Every registered searcher satisfies the contract, in its default form and in others that go another way."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from dhflow.searcher import Searcher, make_searcher, searcher_names
+from dhflow.space import SearchSpace
+from dhflow.testing.searcher import SearcherTests
+
+
+class _Registered(SearcherTests):
+    searcher: ClassVar[str]
+    options: ClassVar[dict[str, Any]] = {}
+
+    def make_searcher(self, space: SearchSpace, seed: int) -> Searcher:
+        return make_searcher(self.searcher, space, seed=seed, **self.options)
+
+
+class TestRandom(_Registered):
+    searcher = "random"
+
+
+class TestLatinHypercube(_Registered):
+    searcher = "lhs"
+
+
+class TestSobol(_Registered):
+    searcher = "sobol"
+
+
+class TestAmbs(_Registered):
+    searcher = "ambs"
+
+
+class TestAmbsAfterSobol(_Registered):
+    searcher = "ambs"
+    options: ClassVar[dict[str, Any]] = {
+        "initial_design": "sobol",
+        "surrogate": "extra_trees",
+        "liar": "max",
+        "failed": "mean",
+        "max_training": 30,
+    }
+
+
+class TestAmbsNaive(_Registered):
+    searcher = "ambs"
+    options: ClassVar[dict[str, Any]] = {"initial_design": "lhs", "multipoint": "naive", "failed": "leave_out"}
+
+
+@pytest.mark.parametrize("name", searcher_names())
+def test_every_registered_searcher_is_tested_here(name: str) -> None:
+    tested = {each.searcher for each in _Registered.__subclasses__()}
+    assert name in tested

@@ -1,0 +1,63 @@
+"""Objectives for real workers."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+
+def square(config: dict) -> float:
+    return config["x"] ** 2
+
+
+def slow_square(config: dict) -> float:
+    time.sleep(0.2)
+    return config["x"] ** 2
+
+
+def killed_once(config: dict, trial: object) -> float:
+    """Kill the worker in trial 1's first attempt, after a report."""
+    trial.report(7, loss=0.25)  # type: ignore[attr-defined]
+    if trial.trial_id == 1 and trial.attempt == 1:  # type: ignore[attr-defined]
+        os.kill(os.getpid(), signal.SIGKILL)
+    return config["x"] ** 2
+
+
+def killed_always(config: dict, trial: object) -> float:
+    if trial.trial_id == 0:  # type: ignore[attr-defined]
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return config["x"] ** 2
+
+
+def hangs(config: dict, trial: object) -> float:
+    if trial.trial_id == 0:  # type: ignore[attr-defined]
+        time.sleep(600)
+    return config["x"] ** 2
+
+
+def holds_the_interpreter(config: dict, trial: object) -> float:
+    """Hang in trial 0 inside a call that never lets go of the interpreter's lock."""
+    if trial.trial_id == 0:  # type: ignore[attr-defined]
+        ctypes.PyDLL(None).sleep(600)
+    return config["x"] ** 2
+
+
+def misbehaves(config: dict, trial: object) -> object:
+    """A different fault in each of the first trials."""
+    match trial.trial_id:  # type: ignore[attr-defined]
+        case 0:
+            raise ZeroDivisionError("on purpose")
+        case 1:
+            return float("nan")
+        case 2:
+            return "0.5"
+        case 3:
+            sys.exit(3)
+        case 4:
+            for _ in range(20_000):
+                print("x" * 5_000)
+            return 1.0
+    return config["x"] ** 2
