@@ -32,11 +32,9 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP) ## search Keras networks on handwritten digits: 30 trials on two workers of this machine
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	$(BIN)/dhflow search apps/digits/problem.py --site laptop --set workers=$(WORKERS) --set cores_per_worker=1 \
-	    --searcher ambs --seed 1 --max-trials $(TRIALS) --history $(DEMO)/digits.h5
-	@echo
-	$(BIN)/dhflow plot $(DEMO)/digits.h5 --output $(DEMO)/digits.png
-	@$(BIN)/python apps/compare.py $(DEMO)/digits.h5
+	$(BIN)/dhflow search apps/digits/problem.py --searcher ambs --seed 1 --max-trials $(TRIALS) \
+	    --site laptop --site-set workers=$(WORKERS) --site-set cores_per_worker=1 \
+	    --history $(DEMO)/digits.h5 --plot $(DEMO)/digits.png
 
 test: lint pytest ## set up everything, check style, types and imports, run all tests
 

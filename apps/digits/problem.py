@@ -25,7 +25,7 @@ SPLIT_SEED = 0
 
 
 class Split(NamedTuple):
-    """Images (n, 64) with pixels in [0, 1], and their digits (n,)."""
+    """Images (n, 8, 8, 1) with pixels in [0, 1], and their digits (n,)."""
 
     images: NDArray[np.float32]
     digits: NDArray[np.int64]
@@ -41,21 +41,23 @@ class Data(NamedTuple):
 
 space = SearchSpace(
     {
-        "layers": Integer(1, 3),
-        "units": Ordinal.geometric(16, 512, 2),
+        "conv_layers": Integer(0, 2),
+        "filters": Ordinal.geometric(8, 64, 2, when={"conv_layers": [1, 2]}),
+        "units": Ordinal.geometric(16, 256, 2),
         "activation": Categorical(["relu", "gelu", "tanh"]),
         "dropout": Float(0.0, 0.6),
         "batch_size": Ordinal.geometric(8, 128, 2),
-        "epochs": Integer(5, 60),
+        "epochs": Integer(10, 60),
         "learning_rate": Float(1e-4, 1e-1, log=True),
         "optimizer": Categorical(["adam", "rmsprop", "sgd"]),
         "momentum": Float(0.0, 0.99, when={"optimizer": "sgd"}),
     }
 )
 
-# What one would write down first: a small network with Keras's own defaults for Adam and for the batch size.
+# What one would write down first: one small layer of each kind, Keras's own defaults for Adam and the batch size.
 default = {
-    "layers": 2,
+    "conv_layers": 1,
+    "filters": 16,
     "units": 64,
     "activation": "relu",
     "dropout": 0.2,
@@ -74,7 +76,7 @@ def load_data() -> Data:
     from sklearn.model_selection import train_test_split
 
     pixels, digits = load_digits(return_X_y=True)
-    images = (pixels / 16).astype("float32")
+    images = (pixels / 16).astype("float32").reshape(-1, 8, 8, 1)
     train_images, rest_images, train_digits, rest_digits = train_test_split(
         images, digits, train_size=N_TRAIN, stratify=digits, random_state=SPLIT_SEED
     )
@@ -140,13 +142,17 @@ def objective(config: dict[str, Any], trial: TrialContext) -> dict[str, float]:
 
 
 def build_model(config: dict[str, Any]) -> Any:
-    """Return the untrained network of a config: ``layers`` hidden layers of ``units``, each with dropout."""
+    """Return the untrained network of a config: convolutions, each followed by pooling, then one dense layer."""
     import keras
 
-    model = keras.Sequential([keras.Input((64,))])
-    for _ in range(config["layers"]):
-        model.add(keras.layers.Dense(config["units"], activation=config["activation"]))
-        model.add(keras.layers.Dropout(config["dropout"]))
+    model = keras.Sequential([keras.Input((8, 8, 1))])
+    for depth in range(config["conv_layers"]):
+        model.add(keras.layers.Conv2D(config["filters"] << depth, 3, padding="same", activation=config["activation"]))
+        model.add(keras.layers.MaxPooling2D())
+    model.add(keras.layers.Flatten())
+    model.add(keras.layers.Dropout(config["dropout"]))
+    model.add(keras.layers.Dense(config["units"], activation=config["activation"]))
+    model.add(keras.layers.Dropout(config["dropout"]))
     model.add(keras.layers.Dense(10))
     return model
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dhflow.cli.option import DEFAULT_SITE, Duration, Setting, Verb
+
+if TYPE_CHECKING:
+    from dhflow.cli.check import Check
 
 
 @click.command(
@@ -30,7 +34,6 @@ def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeo
 
     Each line says ok, warn or fail, and what to do. The exit code is 1 if something failed.
     """
-    from dhflow.cli.check import Check
     from dhflow.cli.check_disk import check_disk
     from dhflow.cli.check_install import check_install, check_machine
     from dhflow.cli.check_site import check_site
@@ -38,7 +41,9 @@ def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeo
     found: list[Check] = []
 
     def show(title: str, checks: Iterable[Check]) -> None:
-        click.secho(f"{chr(10) if found else ''}{title}", bold=True)
+        if found:
+            click.echo()
+        click.secho(title, bold=True)
         for each in checks:  # as they come: a site may take minutes
             found.append(each)
             _print(each)
@@ -58,10 +63,9 @@ def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeo
     click.echo("all is well" if not n_warned else f"it will work; {n_warned} of {len(found)} checks want a look")
 
 
-def _print(check: object) -> None:
-    from dhflow.cli.check import COLOURS, Check
+def _print(check: Check) -> None:
+    from dhflow.cli.check import COLOURS
 
-    assert isinstance(check, Check)
     click.echo(f"  {click.style(check.level.ljust(4), fg=COLOURS[check.level])}  {check.name.ljust(18)}  {check.text}")
     if check.advice:
         click.echo(f"{' ' * 28}-> {check.advice}")

@@ -37,7 +37,7 @@ def command(history: Path, settings: Sequence[tuple[str, str]], *, like: str | N
     from dhflow.flow.text import format_config
 
     result = load(history)
-    space = _space(result, problem)
+    space = _space(result, history, problem)
     config = read_config(space, settings, _base(result, space, like))
     try:
         with Study(
@@ -99,16 +99,14 @@ def _completed(space: SearchSpace, given: Mapping[str, Any], base: Mapping[str, 
     return {**found, **given}
 
 
-def _space(result: Result, problem: str | None) -> SearchSpace:
+def _space(result: Result, history: Path, problem: str | None) -> SearchSpace:
     """Return the space: the history's own, or with code constraints the problem's, which can call them."""
     from dhflow.cli.problem import Reference, load_problem
     from dhflow.cli.resume import find_problem, last_plan
 
     if problem is None and not result.space.constraints:
         return result.space
-    assert result.history is not None
-    plan = last_plan(result.record)
-    reference = Reference.parse(problem) if problem else find_problem(plan, result.history)
+    reference = Reference.parse(problem) if problem else find_problem(last_plan(result.record), history)
     return load_problem(reference)[0].space
 
 

@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import click
@@ -89,9 +90,8 @@ def run(arguments: list[str]) -> int:
     # Anywhere among the arguments, for those who add it to a line that just failed.
     debug = "--debug" in arguments
     arguments = [each for each in arguments if each != "--debug"]
-    _log_to_stderr(debug=debug)
     try:
-        with _Terminable():
+        with _Terminable(), _logged(debug=debug):
             code: Any = cli.main(arguments, prog_name="dhflow", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         known = _exit_code(error)
@@ -116,15 +116,18 @@ def _exit_code(error: BaseException) -> int | None:
             # Whoever read our output has gone (`dhflow show h.h5 | head`); nothing is left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 0
-        case DhflowError():
+        case DhflowError() | OSError():  # a full disk under our output, a folder that may not be written
             click.echo(f"dhflow: error: {_message(error)}", err=True)
             return 1
     return None
 
 
-def _message(error: DhflowError) -> str:
-    notes = [str(each) for each in getattr(error, "__notes__", ())]
-    return "\n".join([str(error) or type(error).__name__, *notes])
+def _message(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        # As OSError's own text, but without the number.
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return "\n".join([text, *map(str, getattr(error, "__notes__", ()))])
 
 
 class _Terminable:
@@ -153,11 +156,17 @@ class _StderrHandler(logging.Handler):
             self.handleError(record)
 
 
-def _log_to_stderr(*, debug: bool) -> None:
+@contextmanager
+def _logged(*, debug: bool) -> Iterator[None]:
     logger = logging.getLogger("dhflow")
-    if not any(isinstance(each, _StderrHandler) for each in logger.handlers):
-        logger.addHandler(_StderrHandler())
+    handler, level = _StderrHandler(), logger.level
+    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _leave(code: int) -> None:

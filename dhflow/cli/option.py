@@ -143,7 +143,7 @@ def limit_options(function: F) -> F:
     """Add the limits: when the search stops."""
     return _apply(
         function,
-        click.option("--max-trials", type=Number(int, low=0), help="Stop after N trials, earlier sessions included."),
+        click.option("--max-trials", type=Number(int, low=1), help="Stop after N trials, earlier sessions included."),
         click.option(
             "--wall-time", "wall_time_s", type=Duration(), help="Stop this session after that long: 01:30:00, 10m."
         ),

@@ -123,7 +123,6 @@ def _ended(result: Result) -> str:
 
 
 def _best_row(trial: Trial) -> list[str]:
-    assert trial.objective is not None
     marks = [] if trial.source is TrialSource.SEARCHER else [trial.source.value]
     if trial.budget is not None:
         marks.append(f"budget {format_value(trial.budget)}")

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dhflow.errors import HistoryError, SearchError
+from dhflow.errors import DhflowError, ExecutionError, HistoryError, SearchError
 from dhflow.flow.asker import Asker
 from dhflow.flow.call import Call
 from dhflow.flow.loop import CompletionLoop
@@ -106,6 +106,7 @@ class Driver:
         self._next_tick = 0.0
         self._next_look = 0.0
         self._hanging: set[tuple[int, int]] = set()
+        self._fatal: DhflowError | None = None
         self.began = time.monotonic()
 
     def post(self, event: LoopEvent) -> None:
@@ -130,28 +131,40 @@ class Driver:
         """
         self.began = time.monotonic()
         try:
-            early = [event for event in map(self._understand, self._drain()) if event is not None]
-            reason = self._step([Slots(self.pool.n_slots, self.pool.n_nodes), *early])
+            reason = self._step([Slots(self.pool.n_slots, self.pool.n_nodes), *self._understand(self._drain())])
             while reason is None:
                 reason = self._step(self._wait())
-        except Exception as error:
+        except HistoryError as error:
             self._give_up_after(error)
             raise
         finally:
             self.asker.close()
         self._tick()
+        if self._fatal is not None:
+            raise self._fatal
         return reason
 
     def _step(self, events: Iterable[LoopEvent]) -> str | None:
         todo = self.loop.handle(events, now=time.monotonic(), wall=time.time())
         self.asker.tell(todo.tell)
         while todo.ask and self.asker.is_cheap:
-            answer = self.asker.ask(todo.ask, self.loop.pending)
+            answer = self._ask(todo.ask)
             more = self.loop.handle([answer], now=time.monotonic(), wall=time.time())
             self.asker.tell(more.tell)
             todo = _joined(todo, more)
         self._carry_out(todo)
         return todo.finish
+
+    def _ask(self, n: int) -> LoopEvent:
+        try:
+            return self.asker.ask(n, self.loop.pending)
+        except Exception as error:  # noqa: BLE001 - any fault of a searcher ends the study in order
+            return self._fail(_searcher_failed(error))
+
+    def _fail(self, error: DhflowError) -> LoopEvent:
+        """End the session in order; `error` is raised when everything is recorded."""
+        self._fatal = self._fatal or error
+        return StopAsked(f"the session failed: {error}")
 
     def _carry_out(self, todo: Instructions) -> None:
         self._record(todo.records)
@@ -171,7 +184,13 @@ class Driver:
 
     def _submit(self, trial: Trial) -> None:
         number = len(trial.attempts)
-        future = self._call.submit(trial, self._deadline())
+        try:
+            future = self._call.submit(trial, self._deadline())
+        except Exception as error:  # noqa: BLE001 - whatever an executor raises, it takes no more trials
+            refused = ExecutionError(f"{self.pool.description} takes no trial: {error}")
+            refused.__cause__ = error
+            self.post(self._fail(refused))
+            return
         # The callback runs in the executor's thread and only puts; the result is read in ours.
         future.add_done_callback(lambda done: self._inbox.put(_Done(trial.trial_id, number, done)))
 
@@ -186,7 +205,7 @@ class Driver:
             first = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
             return []
-        return [event for event in map(self._understand, [first, *self._drain()]) if event is not None]
+        return self._understand([first, *self._drain()])
 
     def _drain(self) -> list[LoopEvent | _Done | Exception]:
         messages: list[LoopEvent | _Done | Exception] = []
@@ -196,20 +215,27 @@ class Driver:
         except queue.Empty:
             return messages
 
-    def _understand(self, message: LoopEvent | _Done | Exception) -> LoopEvent | None:
+    def _understand(self, messages: Iterable[LoopEvent | _Done | Exception]) -> list[LoopEvent]:
+        events = (self._understand_one(each) for each in messages)
+        return [each for each in events if each is not None]
+
+    def _understand_one(self, message: LoopEvent | _Done | Exception) -> LoopEvent | None:
         if isinstance(message, Exception):
-            raise SearchError(f"the searcher failed: {message!r}") from message
+            return self._fail(_searcher_failed(message))
         if not isinstance(message, _Done):
             return message
         trial = self.loop.record.trials[message.trial_id]
-        if len(trial.attempts) != message.attempt or message.trial_id not in self.loop.running:
-            # It was given up, and comes too late; only its slot is of use.
-            key = (message.trial_id, message.attempt)
-            if key not in self._hanging:
-                return None
-            self._hanging.remove(key)
-            return SlotReturned()
-        return self._call.read(trial, message.future)
+        if self.loop.running.get(message.trial_id) == message.attempt:
+            try:
+                return self._call.read(trial, message.future)
+            except ExecutionError as error:
+                return self._fail(error)
+        # It was given up, and comes too late; only its slot is of use.
+        key = (message.trial_id, message.attempt)
+        if key not in self._hanging:
+            return None
+        self._hanging.remove(key)
+        return SlotReturned()
 
     def _record(self, events: Sequence[Event]) -> None:
         """Journal events; on a full disk, wait for room: nothing goes on that is not recorded."""
@@ -268,6 +294,12 @@ class Driver:
                 self._journal.append(records)
         except HistoryError as second:
             _log.warning("what was running could not be recorded: %s", second)
+
+
+def _searcher_failed(error: Exception) -> SearchError:
+    failed = SearchError(f"the searcher failed: {error!r}")
+    failed.__cause__ = error
+    return failed
 
 
 def _joined(first: Instructions, second: Instructions) -> Instructions:

@@ -199,14 +199,16 @@ def _are_threads(executors: Sequence[Any]) -> bool:
 def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
     from parsl import DataFlowKernel
 
+    for each in config.executors:
+        # Parsl would stop half-way, its sockets open.
+        if getattr(each, "interchange_proc", None) is not None:
+            raise ExecutionError("this parsl.Config was used before; make a fresh one for each search")
     _find_parsl_scripts()
     for each in config.executors:
         _report_exits(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
         kernel = DataFlowKernel(config)
-    except AssertionError as error:
-        raise ExecutionError("this parsl.Config was used before; make a fresh one for each search") from error
     except Exception as error:
         raise ExecutionError(f"{description} does not start: {error}") from error
     pool = _wrap_kernel(kernel, chosen, workers, description)

@@ -41,13 +41,22 @@ class ProgressDisplay:
     """
 
     def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        # Taken now: while trials run in threads, sys.stderr is another stream.
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._view: View | None = None
         self._tally: Tally | None = None
         self._is_over = False
         self._drawn_at = float("-inf")
+
+    def begin(self) -> None:
+        """Take the terminal over, before a trial in a thread does so with its own output."""
+        from dhflow.flow.progress_view import make_view
+
+        try:
+            self._view = make_view(self._stream)
+            self._view.begin()
+        except Exception as error:  # noqa: BLE001 - whatever breaks a display must not end a search
+            self._give_up(error)
 
     def trial_ended(self, trial: Trial) -> None:
         """Count a finished trial."""
@@ -61,15 +70,14 @@ class ProgressDisplay:
             return
         self._drawn_at = now
         try:
-            if self._tally is None or self._view is None:
-                from dhflow.flow.progress_view import make_view
-
-                self._view = make_view(self._stream)
+            if self._view is None:
+                self.begin()
+            if self._tally is None:
                 self._tally = Tally(driver)
-            self._view.show(self._tally.look(now))
-        except Exception as error:  # noqa: BLE001 - whatever breaks a display must not end a search
-            _log.debug("the progress is shown no longer: %r", error)
-            self._end()
+            if self._view is not None:
+                self._view.show(self._tally.look(now))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._give_up(error)
 
     def close(self) -> None:
         """Draw the last state, and give the terminal back."""
@@ -82,6 +90,10 @@ class ProgressDisplay:
             _log.debug("the last progress could not be shown: %r", error)
         finally:
             self._end()
+
+    def _give_up(self, error: Exception) -> None:
+        _log.debug("the progress is shown no longer: %r", error)
+        self._end()
 
     def _end(self) -> None:
         self._is_over = True

@@ -23,6 +23,9 @@ _GAP_GROWTH = 1.5
 class View(Protocol):
     """What draws snapshots."""
 
+    def begin(self) -> None:
+        """Get ready; the first snapshot may come later."""
+
     def show(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
         """Draw one."""
 
@@ -78,6 +81,10 @@ class LineView:
         self._next_at = self._next_best_at = float("-inf")
         self._gap_s = _FIRST_GAP_S
         self._said: tuple[float | None, str] = (None, "")
+        self._line = ""
+
+    def begin(self) -> None:
+        """Nothing to do."""
 
     def show(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
         """Write a line if it is time for one, or if there is news."""
@@ -91,8 +98,11 @@ class LineView:
         self._next_at = now + self._gap_s
         self._next_best_at = now + self._gap_s / 3
         self._said = (snapshot.best, snapshot.phase)
-        self._stream.write(plain_line(snapshot) + "\n")
-        self._stream.flush()
+        line = plain_line(snapshot)
+        if line != self._line:
+            self._line = line
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
 
     def close(self) -> None:
         """Nothing to do."""
@@ -118,10 +128,13 @@ class TerminalView:
             vertical_overflow="visible",
         )
 
+    def begin(self) -> None:
+        """Have what others print scroll above."""
+        self._live.start()
+
     def show(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
         """Draw over what was drawn before."""
         del is_last
-        self._live.start()
         self._live.update(lines(snapshot), refresh=True)
 
     def close(self) -> None:
@@ -135,14 +148,18 @@ class NotebookView:
     def __init__(self) -> None:
         self._handle: Any = None
 
+    def begin(self) -> None:
+        """Nothing to do."""
+
     def show(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
         """Renew the output."""
         del is_last
-        from IPython import display
+        from IPython import display as ipython
 
         text = {"text/plain": plain_line(snapshot)}
         if self._handle is None:
-            self._handle = display.display(text, raw=True, display_id=True)
+            show: Any = ipython.display  # has no types
+            self._handle = show(text, raw=True, display_id=True)
         else:
             self._handle.update(text, raw=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from dhflow.errors import SearchError
 from dhflow.flow.call import Call
-from dhflow.flow.driver import Driver
+from dhflow.flow.driver import Driver, Observer
 from dhflow.flow.limits import Limits
 from dhflow.flow.loop import CompletionLoop, LoopSettings
 from dhflow.flow.parts import StudyParts
@@ -122,16 +122,14 @@ class Session:
             driver.stop(self._stopped)
         reason = "failed"
         try:
+            _tell(observers, "begin")
             with _signals(driver) as caught:
                 reason = driver.run()
         finally:
-            for each in observers:
-                close = getattr(each, "close", None)
-                if close is not None:
-                    close()
+            _tell(observers, "close")
             self._note(SessionEnded(self._number, time.time(), {"reason": reason, "abandoned": loop.n_abandoned}))
         if loop.n_abandoned and not pool.can_kill:
-            _log.warning("%d trials still run in threads that nothing can end", loop.n_abandoned)
+            _log.warning("trials that still run, in threads that nothing can end: %d", loop.n_abandoned)
         if caught:
             raise KeyboardInterrupt(reason)
         if loop.aborting is not None:
@@ -194,6 +192,14 @@ def describe_objective(objective: Callable[..., Any] | str) -> str:
     target = getattr(objective, "func", objective)
     name = getattr(target, "__qualname__", type(target).__qualname__)
     return f"{getattr(target, '__module__', '?')}:{name}"
+
+
+def _tell(observers: Sequence[Observer], what: str) -> None:
+    """Call ``begin`` (before any trial is submitted) or ``close`` of those observers that have it."""
+    for each in observers:
+        method = getattr(each, what, None)
+        if method is not None:
+            method()
 
 
 def _versions() -> dict[str, str]:

@@ -38,7 +38,8 @@ def format_duration(seconds: float, *, whole: bool = False) -> str:
 def format_rate(per_second: float) -> str:
     """Return a rate per second, minute, hour or day, whichever first makes it one or more: ``3.4/min``."""
     seconds, unit = next((each for each in _RATES if per_second * each[0] >= 1), _RATES[-1])
-    return f"{per_second * seconds:.3g}/{unit}"
+    rate = per_second * seconds
+    return f"{rate:.3g}/{unit}" if rate < 100 else f"{rate:.0f}/{unit}"
 
 
 def count(number: int, noun: str) -> str:

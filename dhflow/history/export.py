@@ -1,28 +1,20 @@
 """A history as a flat table for other programs: CSV, JSON, Parquet, pandas.
 
-One row per trial, in the order of ids, with these columns (those in brackets only where the study has them):
+One row per trial, in the order of ids. The columns, in their order:
 
-========================== =====================================================================
-``trial_id``               from 0
-``status``                 pending, running, completed, failed, stopped, lost
-``source``                 searcher, default, user, added
-``value.<objective>``      in the user's sign; absent before completion
-``[config.<parameter>]``   absent where the parameter is inactive
-``[metric.<name>]``        further values that the objective returned
-``budget``                 absent for the full one
-``parent_id``              the trial that this one continues, or absent
-``ask_number, ask_saw``    which ask proposed it, how many outcomes that ask had seen
-``outcome_number``         place in the order of outcomes
-``seed``
-``created_at``             UTC epoch seconds, as the next four, which are the last attempt's
-``submitted_at, started_at, ended_at, received_at``
-``duration_s``             on the worker
-``n_attempts``
-``host, worker``           of the last attempt
-``failure_kind, failure_message, failure_location``  of the last attempt, or absent
-========================== =====================================================================
+* ``trial_id``; ``status`` (pending, running, completed, failed, stopped, lost); ``source`` (searcher, default,
+  user, added);
+* ``value.<objective>`` in the user's sign, absent before completion; ``config.<parameter>``, absent where the
+  parameter is inactive; ``metric.<name>`` for what else the objective returned;
+* ``budget`` (absent for the full one); ``parent_id`` (the trial that this one continues); ``ask_number`` and
+  ``ask_saw`` (which ask proposed it, how many outcomes that had seen); ``outcome_number`` (place in the order of
+  outcomes); ``seed``;
+* ``created_at`` and, of the last attempt, ``submitted_at``, ``started_at``, ``ended_at``, ``received_at``, all in
+  UTC epoch seconds; ``duration_s`` on the worker; ``n_attempts``; ``host`` and ``worker`` of the last attempt;
+* ``failure_kind``, ``failure_message`` and ``failure_location`` of the last attempt, absent if it has not failed.
 
-Absent is an empty cell in CSV, null in JSON and Parquet, a missing value in pandas.
+Absent is an empty cell in CSV, null in JSON and Parquet, a missing value in pandas; a parameter whose value is
+None looks the same.
 """
 
 from __future__ import annotations
@@ -49,16 +41,22 @@ Row = dict[str, Any]
 
 def trial_rows(record: StudyRecord) -> list[Row]:
     """Return one row per trial, every row with every column; None is absent."""
-    trials = [record.trials[each] for each in sorted(record.trials)]
+    names = _names(record)
+    return [_row(record.trials[each], *names) for each in sorted(record.trials)]
+
+
+def column_names(record: StudyRecord) -> list[str]:
+    """Return the names of the columns; those of the space and the objectives are there before any trial is."""
+    return list(_row(Trial(0, {}), *_names(record)))
+
+
+def _names(record: StudyRecord) -> tuple[list[str], list[str], list[str]]:
+    trials = record.trials.values()
     objectives = [each.name for each in record.header.objectives] if record.header else []
-    return [_row(trial, objectives, *names) for names in [_names(record, trials)] for trial in trials]
-
-
-def _names(record: StudyRecord, trials: list[Trial]) -> tuple[list[str], list[str]]:
     declared = record.header.space.get("parameters", ()) if record.header else ()
     config = dict.fromkeys(each["name"] for each in declared)
     config |= dict.fromkeys(name for trial in trials for name in trial.config)
-    return [*config], [*dict.fromkeys(name for trial in trials for name in trial.metrics)]
+    return objectives, [*config], [*dict.fromkeys(name for trial in trials for name in trial.metrics)]
 
 
 def _row(trial: Trial, objectives: list[str], config: list[str], metrics: list[str]) -> Row:
@@ -102,8 +100,7 @@ def to_pandas(record: StudyRecord) -> pd.DataFrame:
     except ImportError as error:
         raise MissingExtraError("a DataFrame needs pandas", "pandas") from error
     rows = trial_rows(record)
-    columns = rows[0].keys() if rows else _row(Trial(0, {}), [], [], []).keys()
-    return pd.DataFrame({name: _series(name, [row[name] for row in rows]) for name in columns})
+    return pd.DataFrame({name: _series(name, [row[name] for row in rows]) for name in column_names(record)})
 
 
 def _series(name: str, cells: list[Any]) -> Any:
@@ -131,11 +128,10 @@ _DTYPES: dict[frozenset[type], str] = {
 
 def to_csv(record: StudyRecord) -> str:
     """Return the rows of :func:`trial_rows` as CSV with a header line; Unix line ends, UTF-8 when written."""
-    rows = trial_rows(record)
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0] if rows else ["trial_id"], lineterminator="\n")
+    writer = csv.DictWriter(text, column_names(record), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(trial_rows(record))
     return text.getvalue()
 
 

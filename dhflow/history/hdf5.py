@@ -10,6 +10,7 @@ import io
 import json
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     import h5py
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Behind the end of the HDF5 data: the checksum of all before it. HDF5 itself, given a file with a damaged
+# middle, may hang or crash. A program that changes the file cuts the seal off.
+_SEAL = b"\ndhflow-crc32 %08x\n"
+_SEAL_LENGTH = 23
+_READ_BYTES = 1 << 24
 _ELEMENT_VERSION = "1"
 _COMPRESS_FROM_BYTES = 16_384
 _CHUNK_ROWS = 32_768
@@ -58,6 +64,9 @@ def to_bytes(tables: Tables, place: Place) -> memoryview:
         config = file["trials"].create_group(CONFIG, track_order=True)
         _write_table(config, tables.config, n_rows=len(tables.tables["trials"]["trial_id"]))
         _mark(_write_numbers(file, ARRAY_VALUES, tables.array_values), "column")
+    # HDF5 ignores what lies behind its end, so any reader still reads the file.
+    buffer.seek(0, io.SEEK_END)
+    buffer.write(_SEAL % zlib.crc32(buffer.getbuffer()))
     return buffer.getbuffer()
 
 
@@ -149,10 +158,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     HistoryCorruptError
         If it is damaged; the message says how to recover.
     """
-    with path.open("rb") as raw:
-        signature = raw.read(len(_SIGNATURE))
-    if signature and signature != _SIGNATURE:
-        raise HistoryFormatError(f"{path} is no history of dhflow: it is not even an HDF5 file")
+    _check_seal(path)
     import h5py
 
     try:
@@ -166,6 +172,26 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise HistoryCorruptError(f"{path} is damaged ({error}); {_recovery_hint(path)}") from error
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise HistoryCorruptError(f"{path} is damaged ({error}); {_recovery_hint(path)}") from error
+
+
+def _check_seal(path: Path) -> None:
+    with path.open("rb") as file:
+        signature = file.read(len(_SIGNATURE))
+        if signature and signature != _SIGNATURE:
+            raise HistoryFormatError(f"{path} is no history of dhflow: it is not even an HDF5 file")
+        size = file.seek(0, io.SEEK_END)
+        left = max(0, size - _SEAL_LENGTH)
+        file.seek(left)
+        seal = file.read()
+        if not seal.startswith(_SEAL[:14]):
+            return
+        file.seek(0)
+        checksum = 0
+        while left and (data := file.read(min(left, _READ_BYTES))):
+            checksum = zlib.crc32(data, checksum)
+            left -= len(data)
+    if seal != _SEAL % checksum:
+        raise HistoryCorruptError(f"{path} is damaged (its checksum does not hold); {_recovery_hint(path)}")
 
 
 def _recovery_hint(path: Path) -> str:

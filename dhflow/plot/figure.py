@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dhflow.errors import DhflowError, MissingExtraError, SearchError
 
@@ -92,7 +92,7 @@ def new_axes(width: float, height: float) -> Axes:
     return new_figure(width, height).add_subplot()
 
 
-def tidy(axes: Axes, *, grid: str | None = "y") -> None:
+def tidy(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> None:
     """Give axes the look of all figures here: two spines, a faint grid behind what is drawn."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -100,8 +100,7 @@ def tidy(axes: Axes, *, grid: str | None = "y") -> None:
         axes.spines[side].set_color(GREY)
     axes.tick_params(colors=DARK, labelsize=9)
     axes.set_axisbelow(True)
-    if grid is not None:
-        axes.grid(visible=True, axis=grid, color="#E5E5E5", linewidth=0.8)
+    axes.grid(visible=True, axis=grid, color="#E5E5E5", linewidth=0.8)
 
 
 def head(axes: Axes, text: str, detail: str = "", handles: list[Any] | None = None) -> None:

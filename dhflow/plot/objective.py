@@ -9,7 +9,7 @@ from dhflow.errors import SearchError
 from dhflow.flow.standing import Standing
 from dhflow.flow.text import count, format_value
 from dhflow.plot import figure as look
-from dhflow.plot.scale import value_limits
+from dhflow.plot.scale import value_limits, value_of
 from dhflow.trial import Trial, TrialSource, TrialStatus
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def plot_objective(result: Result, axes: Axes | None = None) -> Axes:
         raise SearchError("there is nothing to draw: no trial has ended yet")
     axes = look.new_axes(8.0, 4.2) if axes is None else axes
     objective = result.objectives[0]
-    values = {i: trial.objective for i, trial in enumerate(ended, 1) if _has_value(trial)}
-    low, high = value_limits([each for each in values.values() if each is not None], objective) or (0.0, 0.0)
+    values = {i: value_of(trial) for i, trial in enumerate(ended, 1) if _has_value(trial)}
+    low, high = value_limits(values.values(), objective) or (0.0, 0.0)
     _points(axes, ended, values, low, high)
     _best_line(axes, ended, objective)
     _default_line(axes, result)
@@ -55,12 +55,20 @@ def plot_objective(result: Result, axes: Axes | None = None) -> Axes:
     axes.set_xlim(0.5 - 0.01 * len(ended), len(ended) + 0.5 + 0.01 * len(ended))
     if low < high:
         axes.set_ylim(low, high)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    _ticks(axes, has_values=bool(values))
     axes.set_xlabel("trials finished")
     axes.set_ylabel(f"{objective.name} ({objective.direction}d)")
     failed = f", {result.n_failed} failed" if result.n_failed else ""
     look.head(axes, look.name_of(result), f"{count(len(result), 'trial')}{failed}")
     return axes
+
+
+def _ticks(axes: Axes, *, has_values: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if not has_values:
+        axes.set_yticks([])
 
 
 def _ended(result: Result) -> list[Trial]:
@@ -72,27 +80,28 @@ def _has_value(trial: Trial) -> bool:
     return trial.status is TrialStatus.COMPLETED and trial.objective is not None
 
 
-def _points(axes: Axes, ended: list[Trial], values: dict[int, float | None], low: float, high: float) -> None:
-    within = {i: each for i, each in values.items() if each is not None and (low >= high or low <= each <= high)}
+def _points(axes: Axes, ended: list[Trial], values: dict[int, float], low: float, high: float) -> None:
+    within = {i: each for i, each in values.items() if low >= high or low <= each <= high}
     searched = [i for i in within if ended[i - 1].source is not TrialSource.USER]
     users = [i for i in within if ended[i - 1].source is TrialSource.USER]
     size = 26 if len(ended) <= 200 else 10
-    axes.scatter(
-        searched,
-        [within[i] for i in searched],
-        s=size,
-        color=look.SKY,
-        edgecolors=look.BLUE,
-        linewidths=0.5,
-        alpha=0.85,
-        label="trial",
-        zorder=3,
-    )
+    if searched:
+        axes.scatter(
+            searched,
+            [within[i] for i in searched],
+            s=size,
+            color=look.SKY,
+            edgecolors=look.BLUE,
+            linewidths=0.5,
+            alpha=0.85,
+            label="trial",
+            zorder=3,
+        )
     if users:
         axes.scatter(users, [within[i] for i in users], s=size, marker="D", color=look.GREEN, label="yours", zorder=3)
     off = [i for i in values if i not in within]
     if off:
-        below = [i for i in off if (values[i] or 0.0) < low]
+        below = [i for i in off if values[i] < low]
         for chosen, marker, y in ((below, "v", _EDGE), ([i for i in off if i not in below], "^", 1 - _EDGE)):
             if chosen:
                 axes.scatter(
@@ -114,13 +123,13 @@ def _best_line(axes: Axes, ended: list[Trial], objective: Objective) -> None:
         standing.add(trial)
         if standing.value is not None:
             best.append((i, standing.value))
-    if not best or standing.best is None:
+    if standing.best is None:
         return
     axes.step(*zip(*best, strict=True), where="post", color=look.BLUE, linewidth=1.8, label="best so far", zorder=2)
     at = ended.index(standing.best) + 1
     axes.scatter(
         [at],
-        [standing.value],
+        [value_of(standing.best)],
         s=150,
         marker="*",
         color=look.ORANGE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dhflow.errors import SearchError
 from dhflow.flow.text import count, format_value
 from dhflow.plot import figure as look
-from dhflow.plot.scale import short, value_limits
+from dhflow.plot.scale import short, value_limits, value_of
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _INACTIVE = -0.14
 """Where a line passes an axis on which its config has no value."""
 
-_MAX_TICKS = 7
+_MAX_TICKS = 10
 
 
-def plot_parallel(result: Result, axes: Axes | None = None) -> Axes:
+def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 150) -> Axes:
     """Draw every completed config as a line; the best one stands out.
 
     Parameters
@@ -30,6 +30,8 @@ def plot_parallel(result: Result, axes: Axes | None = None) -> Axes:
     result : Result
     axes : Axes, optional
         New ones by default.
+    max_lines : int
+        Of more trials only the best are drawn.
 
     Returns
     -------
@@ -41,6 +43,7 @@ def plot_parallel(result: Result, axes: Axes | None = None) -> Axes:
     SearchError
         If no trial has completed.
     """
+    import numpy as np
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection
     from matplotlib.colors import Normalize
@@ -51,14 +54,16 @@ def plot_parallel(result: Result, axes: Axes | None = None) -> Axes:
     space, objective = result.space, result.objectives[0]
     names = [name for name in space.names if space.parameters[name].n_values > 1] or list(space.names)
     axes = look.new_axes(max(6.0, 1.35 * len(names) + 1.5), 4.6) if axes is None else axes
-    # The worst are drawn first, so that the good ones lie on top.
-    done.sort(key=lambda each: -each.losses[0])
+    n_done = len(done)
+    # The worst are drawn first, so that the good ones lie on top; more lines than this hide each other.
+    done = sorted(done, key=lambda each: -each.losses[0])[-max_lines:]
     lines = _lines(result, done, names)
-    values = [each.objective or 0.0 for each in done]
+    values = [value_of(each) for each in done]
     low, high = value_limits(values, objective) or (values[0] - 0.5, values[0] + 0.5)
     colours = ScalarMappable(Normalize(max(low, min(values)), min(high, max(values))), _map_name(objective.direction))
     axes.add_collection(
-        LineCollection(lines, colors=colours.to_rgba(values), linewidths=1.0, alpha=0.75, zorder=2), autolim=False
+        LineCollection(lines, colors=colours.to_rgba(np.array(values)), linewidths=1.0, alpha=0.75, zorder=2),
+        autolim=False,
     )
     best = lines[done.index(next(each for each in done if each.trial_id == result.best.trial_id))]
     axes.plot(*zip(*best, strict=True), color=look.DARK, linewidth=4.2, zorder=4)
@@ -68,7 +73,8 @@ def plot_parallel(result: Result, axes: Axes | None = None) -> Axes:
     bar.set_label(f"{objective.name} ({objective.direction}d)", fontsize=9, color=look.DARK)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    look.head(axes, look.name_of(result), count(len(done), "completed trial"))
+    detail = count(n_done, "completed trial")
+    look.head(axes, look.name_of(result), f"the best {len(done)} of {detail}" if len(done) < n_done else detail)
     return axes
 
 

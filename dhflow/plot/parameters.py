@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dhflow.errors import SearchError
 from dhflow.flow.text import count
 from dhflow.plot import figure as look
-from dhflow.plot.scale import places, set_axis, value_limits
+from dhflow.plot.scale import places, set_axis, value_limits, value_of
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def plot_parameters(result: Result, names: Sequence[str] | None = None) -> Figur
     figure = look.new_figure(max(3.0 * n_columns, 5.0), 2.6 * n_rows + 0.7)
     grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     failed = [each for each in result.trials if each.status in (TrialStatus.FAILED, TrialStatus.LOST)]
-    limits = value_limits([each.objective for each in done if each.objective is not None], result.objectives[0])
+    limits = value_limits([value_of(each) for each in done], result.objectives[0])
     for axes, name in zip(grid.flat, shown, strict=False):
         _one(axes, name, parameters[name], done, limits)
         _at_edge(axes, name, parameters[name], [each for each in failed if name in each.config], "x")
@@ -68,18 +68,18 @@ def plot_parameters(result: Result, names: Sequence[str] | None = None) -> Figur
     for row in grid:
         row[0].set_ylabel(f"{objective.name} ({objective.direction}d)", fontsize=9)
     low, high = limits or (-math.inf, math.inf)
-    is_cut = any(not low <= (each.objective or 0.0) <= high for each in done)
-    _head(figure, result, has_failures=bool(failed), is_cut=is_cut)
+    off = ["v" if value_of(each) < low else "^" for each in done if not low <= value_of(each) <= high]
+    _head(figure, result, has_failures=bool(failed), off=off[0] if off else "")
     return figure
 
 
 def _one(axes: Axes, name: str, parameter: Parameter, done: list[Trial], limits: tuple[float, float] | None) -> None:
     active = [each for each in done if name in each.config]
     low, high = limits or (-math.inf, math.inf)
-    within = [each for each in active if low <= (each.objective or 0.0) <= high]
+    within = [each for each in active if low <= value_of(each) <= high]
     axes.scatter(
         [place(parameter, each, name) for each in within],
-        [each.objective for each in within],
+        [value_of(each) for each in within],
         c=[each.trial_id for each in within],
         cmap=f"{look.COLOUR_MAP}_r",
         vmin=min(each.trial_id for each in done),
@@ -90,8 +90,8 @@ def _one(axes: Axes, name: str, parameter: Parameter, done: list[Trial], limits:
         alpha=0.9,
         zorder=3,
     )
-    _at_edge(axes, name, parameter, [each for each in active if (each.objective or 0.0) < low], "v")
-    _at_edge(axes, name, parameter, [each for each in active if (each.objective or 0.0) > high], "^")
+    _at_edge(axes, name, parameter, [each for each in active if value_of(each) < low], "v")
+    _at_edge(axes, name, parameter, [each for each in active if value_of(each) > high], "^")
     set_axis(axes, parameter)
     if limits is not None:
         axes.set_ylim(*limits)
@@ -128,7 +128,7 @@ def _star(axes: Axes, best: Trial, name: str, parameter: Parameter) -> None:
     if name in best.config:
         axes.scatter(
             [place(parameter, best, name)],
-            [best.objective],
+            [value_of(best)],
             s=130,
             marker="*",
             color=look.ORANGE,
@@ -138,7 +138,7 @@ def _star(axes: Axes, best: Trial, name: str, parameter: Parameter) -> None:
         )
 
 
-def _head(figure: Figure, result: Result, *, has_failures: bool, is_cut: bool) -> None:
+def _head(figure: Figure, result: Result, *, has_failures: bool, off: str) -> None:
     from matplotlib.lines import Line2D
 
     dark = look.DARK
@@ -151,8 +151,8 @@ def _head(figure: Figure, result: Result, *, has_failures: bool, is_cut: bool) -
     ]
     if has_failures:
         handles.append(Line2D([], [], linestyle="none", marker="x", color=look.VERMILION, label="failed"))
-    if is_cut:
-        handles.append(Line2D([], [], linestyle="none", marker="v", color=look.GREY, label="off the scale"))
+    if off:
+        handles.append(Line2D([], [], linestyle="none", marker=off, color=look.GREY, label="off the scale"))
     title = f"{look.name_of(result)}: {count(len(result), 'trial')}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=dark)
     figure.legend(handles=handles, loc="outside upper right", ncols=5, frameon=False, fontsize=9)

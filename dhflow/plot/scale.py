@@ -13,11 +13,18 @@ if TYPE_CHECKING:
 
     from dhflow.objective import Objective
     from dhflow.space.parameter import Parameter
+    from dhflow.trial import Trial
 
 _FAR_OFF = 4.0
 _MANY_DECADES = 10.0
 _MAX_TICKS = 8
+_MAX_NAMES = 12
 _MAX_LABEL = 14
+
+
+def value_of(trial: Trial) -> float:
+    """Return a trial's objective in the user's sign, NaN if it has none."""
+    return math.nan if trial.objective is None else trial.objective
 
 
 def value_limits(values: Iterable[float], objective: Objective) -> tuple[float, float] | None:
@@ -64,7 +71,7 @@ def set_axis(axes: Axes, parameter: Parameter) -> None:
     named = places(parameter)
     if named is not None:
         axes.set_xlim(-0.5, len(named) - 0.5)
-        every = math.ceil(len(named) / _MAX_TICKS)
+        every = math.ceil(len(named) / _MAX_NAMES)
         shown = range(0, len(named), every)
         labels = [short(named[i]) for i in shown]
         axes.set_xticks(list(shown), labels)

@@ -81,11 +81,13 @@ def plot_timeline(result: Result, axes: Axes | None = None, *, session: int = -1
     height = min(9.0, 1.6 + 0.32 * len(workers))
     axes = look.new_axes(9.0, height) if axes is None else axes
     best = _best_id(result)
+    rows = {worker: row for row, worker in enumerate(workers)}
     # Failures last: many are so short that a neighbour would cover them.
     for status in sorted({each.status for each in bars}, key=list(_COLOURS).index):
-        _draw_bars(axes, [each for each in bars if each.status is status], workers, unit_s, span)
+        _draw_bars(axes, [each for each in bars if each.status is status], rows, unit_s, span)
     for bar in bars:
-        _label(axes, bar, workers.index(bar.worker), unit_s, span, is_best=bar.trial_id == best)
+        if bar.trial_id == best or len(workers) <= _MAX_LABELS:
+            _label(axes, bar, rows[bar.worker], unit_s, span, is_best=bar.trial_id == best)
     look.tidy(axes, grid="x")
     _worker_axis(axes, workers)
     axes.set_xlim(0, span / unit_s * 1.005)
@@ -127,9 +129,9 @@ def attempt_bars(result: Result, session: int = -1) -> list[Bar]:
     return bars
 
 
-def _draw_bars(axes: Axes, bars: list[Bar], workers: list[str], unit_s: float, span: float) -> None:
+def _draw_bars(axes: Axes, bars: list[Bar], rows: dict[str, int], unit_s: float, span: float) -> None:
     axes.barh(
-        [workers.index(each.worker) for each in bars],
+        [rows[each.worker] for each in bars],
         [max(each.end_s - each.begin_s, _MIN_SHARE * span) / unit_s for each in bars],
         left=[each.begin_s / unit_s for each in bars],
         height=0.72,
@@ -189,6 +191,17 @@ def _legend(bars: list[Bar], *, has_best: bool) -> list[Any]:
         Patch(color=colour, label=status.value) for status, colour in _COLOURS.items() if status in present
     ]
     if has_best:
-        star = {"marker": "*", "color": look.ORANGE, "markeredgecolor": look.DARK, "markeredgewidth": 0.7}
-        handles.append(Line2D([], [], linestyle="none", markersize=10, label="best", **star))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker="*",
+                markersize=10,
+                color=look.ORANGE,
+                markeredgecolor=look.DARK,
+                markeredgewidth=0.7,
+                label="best",
+            )
+        )
     return handles

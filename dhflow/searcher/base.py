@@ -47,6 +47,7 @@ class Searcher(ABC):
             raise SearchError(f"seed is {seed}: it must not be negative")
         self.space = space
         self.seed = seed
+        self.options: dict[str, Any] = {}
         self._n_asks = 0
         self._n_suggested = 0
         self._unfolded: dict[int, Trial] = {}
@@ -101,7 +102,7 @@ class Searcher(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return the searcher's name and options as JSON, for the history."""
-        return {"name": self.name, "seed": self.seed}
+        return {"name": self.name, "seed": self.seed, "options": dict(self.options)}
 
     def state(self) -> dict[str, Any]:
         """Return a JSON snapshot of what is not a fold over told trials."""

@@ -26,11 +26,11 @@ Draw = Callable[[int], FloatArray]
 MAX_GRID = 65_536
 """Finite spaces up to this size are enumerated when drawing finds nothing new."""
 OWN_DRAWS = 4
-"""Draws by a searcher's own rule before new configs are looked for at random."""
-MAX_DRAWS = 20
-"""Draws in all before a small finite space is enumerated, or the search for new configs given up."""
+"""Draws by a searcher's own rule before new configs are looked for in other ways."""
+REDRAWS = 11
+"""Draws at random, each of twice as many rows as the one before, before the search for new configs is given up."""
 REDRAW_ROWS = 64
-"""Least rows of a draw at random."""
+"""Least rows of the first of them."""
 
 
 class Taken:
@@ -117,14 +117,18 @@ class DistinctSearcher(Searcher):
             Returns up to as many rows as asked for; they need not be new.
         """
         found: list[FloatArray] = []
-        for attempt in range(MAX_DRAWS):
+        for draws in range(OWN_DRAWS + REDRAWS):
             missing = n - len(found)
             if missing == 0:
                 break
-            X = draw(missing) if attempt < OWN_DRAWS else self.space.sample_encoded(max(missing, REDRAW_ROWS), rng)
+            if draws < OWN_DRAWS:
+                X = draw(missing)
+            elif self._all_configs():
+                found.extend(self._left(missing, taken, rng))
+                break
+            else:
+                X = self.space.sample_encoded(max(missing, REDRAW_ROWS << (draws - OWN_DRAWS)), rng)
             found.extend(self._take_new(X, missing, taken))
-        else:
-            found.extend(self._left_of_grid(n - len(found), taken, rng))
         return np.array(found).reshape(-1, len(self.space))
 
     def _take_new(self, X: FloatArray, n: int, taken: Taken) -> list[FloatArray]:
@@ -135,15 +139,21 @@ class DistinctSearcher(Searcher):
                 chosen.append(row)
         return chosen
 
-    def _left_of_grid(self, n: int, taken: Taken, rng: np.random.Generator) -> list[FloatArray]:
+    def _all_configs(self) -> dict[bytes, FloatArray]:
+        """Return all configs of a small finite space by key; none of another space."""
         if self._grid is None:
             X = self.space.all_encoded(MAX_GRID)
             self._grid = {} if X is None else dict(zip(self.space.keys(X), X, strict=True))
-        left = [key for key in self._grid if key not in taken]
+        return self._grid
+
+    def _left(self, n: int, taken: Taken, rng: np.random.Generator) -> list[FloatArray]:
+        """Take up to `n` of the configs that are left, at random."""
+        configs = self._all_configs()
+        left = [key for key in configs if key not in taken]
         chosen = [left[index] for index in rng.permutation(len(left))[:n]]
         for key in chosen:
             taken.add(key)
-        return [self._grid[key] for key in chosen]
+        return [configs[key] for key in chosen]
 
 
 def suggest(space: SearchSpace, X: FloatArray, meta: Mapping[str, Any] = MappingProxyType({})) -> list[Suggestion]:

@@ -81,6 +81,8 @@ def make_searcher(
         made_from = _class_of(searcher)
         _check_options(made_from, options)
         made = made_from(space, seed=seed, **options)
+        # Defaults too: a later version's may be others.
+        made.options = {name: _as_json(each) for name, each in {**searcher_options(made_from), **options}.items()}
     most = made.max_objectives
     if most is not None and n_objectives > most:
         able = [name for name, each in _REGISTRY.items() if each.max_objectives is None]
@@ -119,6 +121,10 @@ def _checked_object(searcher: Searcher, space: SearchSpace, options: dict[str, A
     if searcher.space != space:
         raise SearchError("the searcher was made for another search space")
     return searcher
+
+
+def _as_json(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
 
 
 def _label(searcher: type[Searcher]) -> str:

@@ -40,7 +40,12 @@ def _some_product_is_small(config: dict[str, Any]) -> bool:
 
 def example_spaces() -> dict[str, SearchSpace]:
     """Return the spaces that searchers are tried on, by name."""
-    mixed = {"x": Float(0.0, 1.0), "rate": Float(1e-5, 1e-1, log=True), "k": Integer(1, 9), "c": Categorical(["a", "b"])}
+    mixed = {
+        "x": Float(0.0, 1.0),
+        "rate": Float(1e-5, 1e-1, log=True),
+        "k": Integer(1, 9),
+        "c": Categorical(["a", "b"]),
+    }
     return {
         "mixed": SearchSpace({**mixed, "size": Ordinal.geometric(8, 64, 2), "fixed": Constant(3)}),
         "conditional": SearchSpace(
@@ -72,7 +77,7 @@ class SearcherTests:
 
     distinct: ClassVar[bool] = True
     """Whether a config is never suggested while it is pending or after it was tried."""
-    n_trials: ClassVar[int] = 40
+    n_trials: ClassVar[int] = 30
     """Trials of a typical run in these tests; more than the searcher's initial design."""
 
     @abstractmethod
@@ -301,11 +306,11 @@ class SearcherTests:
         n_told = 0
         for number in range(study.searcher.n_asks):
             asked = [each for each in study.trials.values() if each.ask_number == number]
-            seen = asked[0].ask_saw if asked else None
-            if seen is not None:
+            if asked:
+                seen = asked[0].ask_saw or 0
                 searcher.tell(outcomes[n_told:seen])
                 n_told = seen
-            searcher.replayed(len(asked))
+                searcher.replayed(number, len(asked))
         searcher.tell(outcomes[n_told:])
 
     # Any course of events

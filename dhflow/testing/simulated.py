@@ -34,17 +34,20 @@ class SimulatedStudy:
     searcher: Searcher
     trials: dict[int, Trial] = field(default_factory=dict)
     n_told: int = 0
+    _pending: dict[int, Trial] = field(default_factory=dict)
 
     @property
     def pending(self) -> list[Trial]:
         """Trials without an outcome."""
-        return [each for each in self.trials.values() if not each.is_finished]
+        return list(self._pending.values())
 
     def ask(self, n: int = 1) -> list[Trial]:
         """Ask the searcher for `n` trials and return those that it suggested."""
-        number = self.searcher.n_asks
-        suggestions = self.searcher.ask(n, self.pending)
-        return [self._create(each, number) for each in suggestions]
+        return self.take(self.searcher.ask(n, self.pending))
+
+    def take(self, suggestions: Sequence[Suggestion]) -> list[Trial]:
+        """Make trials of what the searcher's last ask suggested."""
+        return [self._create(each, self.searcher.n_asks - 1) for each in suggestions]
 
     def _create(self, suggestion: Suggestion, ask_number: int) -> Trial:
         config, meta = json.loads(json.dumps([dict(suggestion.config), dict(suggestion.meta)]))
@@ -58,7 +61,7 @@ class SimulatedStudy:
             ask_number=ask_number,
             ask_saw=self.n_told,
         )
-        self.trials[trial.trial_id] = trial
+        self.trials[trial.trial_id] = self._pending[trial.trial_id] = trial
         return trial
 
     def finish(self, trial: Trial, loss: float | None, status: TrialStatus | None = None) -> Trial:
@@ -68,6 +71,7 @@ class SimulatedStudy:
         values = {} if loss is None else {"objective": float(loss)}
         finished = replace(trial, status=how, losses=losses, values=values, outcome_number=self.n_told)
         self.trials[trial.trial_id] = finished
+        del self._pending[trial.trial_id]
         self.n_told += 1
         return finished
 

@@ -28,6 +28,10 @@ class Loaded(NamedTuple):
     location: str
     """``file:line`` where it is defined, or ""."""
 
+    def __call__(self, config: dict[str, Any], trial: Any) -> Any:
+        """Call an objective in the form that its signature asks for."""
+        return self.form.call(self.function, self.arguments, config, trial)
+
 
 _functions: dict[str, Loaded] = {}
 _kept: dict[str, Loaded] = {}
@@ -91,15 +95,6 @@ def prepare(source: FunctionSource | None) -> Any:
         value = loaded.function()
         _remember(_prepared, source.sha256, value)
         return value
-
-
-def call(loaded: Loaded, config: dict[str, Any], trial: Any) -> Any:
-    """Call an objective in the form that its signature asks for."""
-    if loaded.form is CallForm.CONFIG:
-        return loaded.function(config, **loaded.arguments)
-    if loaded.form is CallForm.CONFIG_TRIAL:
-        return loaded.function(config, trial, **loaded.arguments)
-    return loaded.function(config, trial=trial, **loaded.arguments)
 
 
 def location_of(source: FunctionSource) -> str:

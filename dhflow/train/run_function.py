@@ -45,7 +45,7 @@ def run_function(
         loaded = loading.load(source)
         context.prepared = loading.prepare(source.per_worker)
         if settings.timeout_s is None:
-            returned = loading.call(loaded, dict(task.config), context)
+            returned = loaded(dict(task.config), context)
         else:
             returned = _call_limited(loaded, context, settings, settings.timeout_s, timeout)
         return read_returned(returned, settings.objectives)
@@ -62,7 +62,7 @@ def _call_limited(
         try:  # twice, since the alarm may ring in the inner finally
             if limit is not None:
                 limit.start()
-            returned: object = loading.call(loaded, config, context)
+            returned: object = loaded(config, context)
         finally:
             if limit is not None:
                 limit.disarm()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -116,7 +117,7 @@ def pack_per_worker(function: Callable[[], Any], directory: str | Path | None = 
     if not callable(function):
         raise ExecutionError(f"per_worker must be a function, not {type(function).__name__}")
     check_needs_nothing(function)
-    return _pack("per_worker", (function, {}, CallForm.NOTHING), directory)
+    return _pack("per_worker", (function, {}, CallForm()), directory)
 
 
 def _pack(role: str, call: _Call, directory: str | Path | None) -> FunctionSource:
@@ -193,6 +194,7 @@ def _store(directory: Path, sha256: str, blob: bytes) -> str:
             temporary.write_bytes(blob)
             temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise ExecutionError(f"the objective cannot be written to {str(directory)!r}: {error}") from error
     return str(file)

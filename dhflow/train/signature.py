@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from inspect import Parameter
+from typing import Any, NamedTuple
 
 from dhflow.errors import ExecutionError
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
+class CallForm(NamedTuple):
+    """What an objective is given besides its extra keyword arguments.
 
-class CallForm(enum.Enum):
-    """What a function is given besides its extra keyword arguments."""
+    Parameters
+    ----------
+    takes_trial : bool
+        Whether it is ``objective(config, trial)`` and not ``objective(config)``.
+    config_name, trial_name : str, optional
+        Given by this keyword; by position without it.
+    """
 
-    NOTHING = "per_worker()"
-    CONFIG = "objective(config)"
-    CONFIG_TRIAL = "objective(config, trial)"
-    CONFIG_TRIAL_KEYWORD = "objective(config, trial=trial)"
+    takes_trial: bool = False
+    config_name: str | None = None
+    trial_name: str | None = None
+
+    def call(self, function: Callable[..., Any], arguments: Mapping[str, Any], config: Any, trial: Any) -> Any:
+        """Call an objective."""
+        values = [config] if self.config_name is None else []
+        named = dict(arguments) if self.config_name is None else {**arguments, self.config_name: config}
+        if self.takes_trial and self.trial_name is None:
+            values.append(trial)
+        elif self.trial_name is not None:
+            named[self.trial_name] = trial
+        return function(*values, **named)
 
 
 def call_form(function: Callable[..., Any], arguments: Mapping[str, Any]) -> CallForm:
     """Find out how to call an objective.
 
-    A second positional parameter gets the trial unless it has a default and another name than ``trial``,
-    or is one of `arguments`; so does a keyword-only ``trial``.
+    The first positional parameter that is not one of `arguments` gets the config. The second gets the
+    trial, unless it has a default and another name than ``trial``; so does a keyword-only ``trial``.
 
     Parameters
     ----------
@@ -39,36 +54,24 @@ def call_form(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Cal
         If it cannot be called in any form with these arguments.
     """
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some builtins have none
-        return CallForm.CONFIG
+        return CallForm()
     name = name_of(function)
     _check_arguments(name, parameters, arguments)
-    free = [each for each in parameters.values() if each.kind in _POSITIONAL and each.name not in arguments]
-    takes_any = any(each.kind is each.VAR_POSITIONAL for each in parameters.values())
-    if not free and not takes_any:
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    free = [each for each in positional if each.name not in arguments]
+    if not free and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
         raise ExecutionError(f"{name} takes no config: write it as objective(config) or objective(config, trial)")
-    is_second_trial = len(free) > 1 and (free[1].default is free[1].empty or free[1].name == "trial")
-    missing = [each.name for each in free[2 if is_second_trial else 1 :] if each.default is each.empty]
-    missing += [
-        each.name
-        for each in parameters.values()
-        if each.kind is each.KEYWORD_ONLY
-        and each.default is each.empty
-        and each.name not in arguments
-        and each.name != "trial"
-    ]
-    if missing:
-        raise ExecutionError(
-            f"{name} is called as objective(config, trial), and nothing gives its parameter {missing[0]!r} a value: "
-            f"pass it as an extra argument of the search"
-        )
-    if is_second_trial:
-        return CallForm.CONFIG_TRIAL
-    trial = parameters.get("trial")
-    if trial is not None and trial.kind is trial.KEYWORD_ONLY and "trial" not in arguments:
-        return CallForm.CONFIG_TRIAL_KEYWORD
-    return CallForm.CONFIG
+    form = _form(parameters, positional, free, arguments)
+    given = {*arguments, *(each.name for each in free[: 2 if form.takes_trial else 1]), form.trial_name}
+    for each in parameters:
+        if _is_required(each) and each.name not in given:
+            raise ExecutionError(
+                f"{name} is called as objective(config, trial), and nothing gives its parameter {each.name!r} "
+                f"a value: pass it as an extra argument of the search"
+            )
+    return form
 
 
 def check_needs_nothing(function: Callable[..., Any]) -> None:
@@ -84,7 +87,7 @@ def check_needs_nothing(function: Callable[..., Any]) -> None:
     except (TypeError, ValueError):
         return
     for each in parameters:
-        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+        if _is_required(each):
             raise ExecutionError(f"{name_of(function)} is called without arguments, but needs {each.name!r}")
 
 
@@ -95,9 +98,30 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
-def _check_arguments(name: str, parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+def _form(
+    parameters: list[Parameter], positional: list[Parameter], free: list[Parameter], arguments: Mapping[str, Any]
+) -> CallForm:
+    # By position where possible: a wrapped function may have other names than its signature says.
+    config_name = free[0].name if free and free[0] is not positional[0] else None
+    if len(free) > 1 and (_is_required(free[1]) or free[1].name == "trial"):
+        return CallForm(
+            takes_trial=True,
+            config_name=config_name,
+            trial_name=None if free[:2] == positional[:2] else free[1].name,
+        )
+    by_keyword = any(each.name == "trial" and each.kind is each.KEYWORD_ONLY for each in parameters)
+    takes_trial = by_keyword and "trial" not in arguments
+    return CallForm(takes_trial, config_name, "trial" if takes_trial else None)
+
+
+def _is_required(parameter: Parameter) -> bool:
+    is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not is_open
+
+
+def _check_arguments(name: str, parameters: list[Parameter], arguments: Mapping[str, Any]) -> None:
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    known = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     for argument in arguments:
-        known = parameters.get(argument)
-        if (known is None or known.kind is known.POSITIONAL_ONLY) and not takes_any:
-            raise ExecutionError(f"{name} has no parameter {argument!r} (it takes: {', '.join(parameters)})")
+        if argument not in known and not takes_any:
+            raise ExecutionError(f"{name} has no parameter {argument!r} (it takes: {', '.join(known)})")

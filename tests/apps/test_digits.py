@@ -22,7 +22,7 @@ def digits():
     return load_file_module(PROBLEM)
 
 
-def test_the_default_is_a_plain_network_of_the_space(digits):
+def test_the_default_is_a_small_network_of_the_space(digits):
     assert digits.problem.starting_points == (digits.default,)
     assert "momentum" not in digits.default
 
@@ -61,7 +61,7 @@ def test_a_short_search(tmp_path: Path):
     assert default is not None
     assert default.objective > 0.8
     assert default.metrics["test_accuracy"] > 0.8
-    assert default.metrics["n_parameters"] == (64 * 64 + 64) * 2 + 64 * 10 + 10
+    assert default.metrics["n_parameters"] == (9 * 16 + 16) + (4 * 4 * 16 * 64 + 64) + (64 * 10 + 10)
     curve = result.measurements(default.trial_id)
     reported = [each.value for each in curve if each.name == "val_accuracy"]
     assert [each.step for each in curve if each.name == "val_accuracy"] == list(range(1, 21))

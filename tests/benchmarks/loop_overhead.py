@@ -132,6 +132,8 @@ def compare(
     """Return the figures of one executor and number of workers."""
     import parsl
 
+    # Parsl starts its worker pool by name, also where this environment is not activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with tempfile.TemporaryDirectory(prefix="dhflow-bench-") as folder:
         arguments: dict[str, Any] = {"executor": executor, "workers": workers, "run_dir": f"{folder}/parsl"}
         kernel = parsl.DataFlowKernel(load_site("laptop", **arguments))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from harness import WALL, LoopBench
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from dhflow.flow.limits import Limits
 from dhflow.flow.loop import STOP_GRACE_S
 from dhflow.flow.message import Enqueued, Finished, Slots, StopAsked, Suggested
 from dhflow.history.event import fold
+from dhflow.testing.loop import WALL, LoopBench
 from dhflow.trial import Measurement, Suggestion, TrialResult, TrialSource, TrialStatus
 
 
@@ -143,7 +143,7 @@ def test_a_lost_trial_runs_again_before_new_ones_and_keeps_its_curve_in_the_jour
     trial = bench.loop.record.trials[1]
     assert [each.status for each in trial.attempts] == [TrialStatus.LOST, TrialStatus.RUNNING]
     ended = next(each for each in bench.journal if getattr(each, "measurements", ()))
-    assert ended.measurements[0].step == 3  # type: ignore[attr-defined]
+    assert ended.measurements[0].step == 3
 
 
 def test_a_trial_lost_in_every_attempt_is_told_as_lost() -> None:
@@ -160,7 +160,7 @@ def test_an_attempt_given_up_at_a_sessions_end_does_not_count_against_its_trial(
     first.start(1)
     first.step(StopAsked("enough"))
     first.step(advance=2 * STOP_GRACE_S)
-    second = LoopBench(max_attempts=2, record=fold(first.journal))  # type: ignore[arg-type]
+    second = LoopBench(max_attempts=2, record=fold(first.journal))
     second.step(Slots(1))
     assert second.submitted == [(0, 2)]
     second.lose(0)
@@ -183,13 +183,12 @@ def test_a_worker_that_cannot_write_is_retried_after_a_growing_wait() -> None:
     waits = []
     for _ in range(3):
         refused = TrialResult(0, bench.loop.running[0], TrialStatus.LOST, WALL, WALL)
-        before = bench.now
+        before = bench.clock.now
         bench.step(Finished(refused))
         assert bench.wake_at is not None
         assert 0 not in bench.loop.running
         waits.append(bench.wake_at - before)
-        bench.now = bench.wake_at
-        bench.step()
+        bench.step(advance=bench.wake_at - bench.clock.now)
         assert 0 in bench.loop.running
     assert waits[0] < waits[1] < waits[2]
 
@@ -301,7 +300,7 @@ def test_resume_submits_what_was_in_flight_first() -> None:
     first.complete(0)
     first.step(StopAsked("enough"))
     first.step(advance=2 * STOP_GRACE_S)
-    second = LoopBench(record=fold(first.journal))  # type: ignore[arg-type]
+    second = LoopBench(record=fold(first.journal))
     second.start(2)
     assert second.submitted == [(1, 2), (2, 2)]
     assert second.asked == []
@@ -310,7 +309,7 @@ def test_resume_submits_what_was_in_flight_first() -> None:
 def test_limits_are_checked_when_written() -> None:
     for wrong in ({"max_trials": -1}, {"max_trials": 1.5}, {"wall_time_s": "1h"}, {"plateau": True}):
         with pytest.raises(SearchError):
-            Limits(**wrong)  # type: ignore[arg-type]
+            Limits(**wrong)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["complete", "fail", "lose", "tick"]), st.integers(0, 7)), max_size=60))
