@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dhflow.cli.option import DEFAULT_SITE, Duration, Setting, Verb
+from dhflow.cli.option import DEFAULT_SITE, Duration, Off, Setting, Verb
 
 if TYPE_CHECKING:
     from dhflow.cli.check import Check
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     help="Folder whose file system is checked: where histories will lie.",
 )
 @click.option("--timeout", type=Duration(), default="5m", show_default=True, help="How long to wait for the site.")
-def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeout: float | str) -> None:
+def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeout: float | Off) -> None:
     """Check versions, scripts, cores, the file system of a folder, and that a trial runs on a site.
 
     Each line says ok, warn or fail, and what to do. The exit code is 1 if something failed.
@@ -37,6 +37,7 @@ def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeo
     from dhflow.cli.check_disk import check_disk
     from dhflow.cli.check_install import check_install, check_machine
     from dhflow.cli.check_site import check_site
+    from dhflow.flow.text import count
 
     found: list[Check] = []
 
@@ -52,7 +53,7 @@ def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeo
     show("machine", check_machine())
     show(f"file system of {path.resolve()}", check_disk(path))
     if site != "none":
-        limit = float(timeout) if timeout != "none" else None
+        limit = None if isinstance(timeout, Off) else timeout
         show(f"site {site}", check_site(site, dict(site_set), path, limit))
     n_failed = sum(each.level == "fail" for each in found)
     n_warned = sum(each.level == "warn" for each in found)
@@ -60,7 +61,7 @@ def command(site: str, *, site_set: Sequence[tuple[str, str]], path: Path, timeo
     if n_failed:
         click.echo(f"{n_failed} of {len(found)} checks failed")
         raise click.exceptions.Exit(1)
-    click.echo("all is well" if not n_warned else f"it will work; {n_warned} of {len(found)} checks want a look")
+    click.echo("all is well" if not n_warned else f"it will work, with {count(n_warned, 'warning')}")
 
 
 def _print(check: Check) -> None:

@@ -95,7 +95,7 @@ def run(arguments: list[str]) -> int:
             code: Any = cli.main(arguments, prog_name="dhflow", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         known = _exit_code(error)
-        if known is None or (debug and not isinstance(error, click.ClickException)):
+        if known is None or (debug and isinstance(error, DhflowError | OSError)):
             raise
         return known
     return code if isinstance(code, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,8 +18,14 @@ else:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NONE = "none"
-"""How an option is switched off: what was not given at all is None."""
+
+class Off(enum.Enum):
+    """What an option has that was switched off with "none"; one that was not given has None."""
+
+    OFF = "none"
+
+
+OFF = Off.OFF
 
 DEFAULT_SITE = "laptop"
 DEFAULT_SEARCHER = "ambs"
@@ -55,11 +62,11 @@ class Duration(_Type):
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        """Return seconds, or "none"."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Off:
+        """Return seconds, or OFF."""
         text = str(value).strip().lower()
-        if text == NONE:
-            return NONE
+        if value is OFF or text == OFF.value:
+            return OFF
         seconds = parse_duration(text)
         if seconds is None:
             self.fail(f"{value!r} is no time: write 01:30:00, 90s, 10m or 1h30m", param, ctx)
@@ -75,10 +82,10 @@ class Number(_Type):
         self._kind = kind
         self._low = low
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        """Return the number, or "none"."""
-        if str(value).lower() == NONE:
-            return NONE
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Off:
+        """Return the number, or OFF."""
+        if value is OFF or str(value).lower() == OFF.value:
+            return OFF
         try:
             number = self._kind(value)
         except ValueError:
@@ -185,7 +192,7 @@ def run_options(function: F) -> F:
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     """Return the options that the user gave; "none" becomes None."""
-    return {name: None if value == NONE else value for name, value in values.items() if value not in (None, ())}
+    return {name: None if value is OFF else value for name, value in values.items() if value not in (None, ())}
 
 
 def run_settings(options: dict[str, Any]) -> dict[str, Any]:

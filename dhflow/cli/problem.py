@@ -55,9 +55,9 @@ class Reference:
         where, colon, name = text.rpartition(":")
         if not colon:
             where, name = text, DEFAULT_NAME
-        if where.endswith(".py"):
+        if name.isidentifier() and where.endswith(".py"):
             return cls(name=name, file=str(Path(where).resolve()))
-        if all(part.isidentifier() for part in where.split(".")) and name.isidentifier():
+        if name.isidentifier() and colon and all(part.isidentifier() for part in where.split(".")):
             return cls(name=name, module=where)
         raise SearchError(f"{text!r} is no problem: give a Python file, problem.py or problem.py:name, or module:name")
 

@@ -25,6 +25,7 @@ from dhflow.train import (
     read_start,
     timeout_failure,
 )
+from dhflow.train.packed import evaluate_packed, pack_task, unpack_result
 from dhflow.trial import Trial, TrialFailure, TrialResult, TrialStatus
 
 _FATAL = ("BadStateException", "ScalingFailed", "DataFlowKernelShutdownError")
@@ -90,12 +91,15 @@ class EvaluateCall(Call):
             deadline=deadline,
             settings=self._settings,
         )
-        return self._pool.executor.submit(evaluate, task)
+        if self._pool.is_in_process:
+            return self._pool.executor.submit(evaluate, task)
+        return self._pool.executor.submit(evaluate_packed, pack_task(task))
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
         error = future.exception()
         if error is None:
-            return Finished(future.result())
+            result = future.result()
+            return Finished(result if self._pool.is_in_process else unpack_result(result))
         directory = self._directory.last_attempt(trial)
         harvested = read_result(directory)
         if harvested is not None:  # the worker died after its work was done

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 30
 
-_FIRST_GAP_S = 5.0
+_FIRST_GAP_S = 3.0
 _LAST_GAP_S = 600.0
 _GAP_GROWTH = 1.5
 
@@ -93,8 +93,7 @@ class LineView:
         is_news = snapshot.phase != phase or (snapshot.best != best and now >= self._next_best_at)
         if not (is_last or is_news or now >= self._next_at):
             return
-        if now >= self._next_at:
-            self._gap_s = min(_LAST_GAP_S, self._gap_s * _GAP_GROWTH)
+        self._gap_s = min(_LAST_GAP_S, self._gap_s * _GAP_GROWTH)
         self._next_at = now + self._gap_s
         self._next_best_at = now + self._gap_s / 3
         self._said = (snapshot.best, snapshot.phase)

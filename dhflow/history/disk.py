@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,11 @@ def real_path(path: PathLike) -> Path:
     return Path(path).resolve()
 
 
-def write_file(path: Path, data: bytes | memoryview) -> None:
-    """Write a file and have it put on the disk proper."""
+def write_file(path: Path, data: bytes | memoryview, mode: int | None = None) -> None:
+    """Write a file, with the permissions `mode`, and have it put on the disk proper."""
     with path.open("wb", buffering=0) as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         left = memoryview(data)
         while left:
             left = left[file.write(left) or 0 :]
@@ -54,7 +57,9 @@ def write_whole(path: Path, data: bytes | memoryview, history: Path | None = Non
     """
     temporary = temporary_path(path, history)
     try:
-        write_file(temporary, data)
+        # Who was let in to the old file stays let in to the new one.
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        write_file(temporary, data, mode)
         replace_file(temporary, path)
     except BaseException:
         with suppress(OSError):

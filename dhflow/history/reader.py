@@ -178,8 +178,9 @@ def read_parts(path: Path, from_file: Callable[[h5py.File], T]) -> Parts[T]:
         before = _identity(path)
         try:
             parts = _read_once(path, from_file)
-        except HistoryError:
-            if _identity(path) == before:
+        except HistoryError as error:
+            # Over NFS a replaced file is stale for those who had it, and looks unchanged until it is opened anew.
+            if _identity(path) == before and error.errno != errno.ESTALE:
                 raise
             continue
         # Without a journal, the file must be the one that took it in.

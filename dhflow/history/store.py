@@ -245,11 +245,9 @@ class History:
             return self._journal is None
         try:
             if self._journal is not None:
-                self._reap(CLOSE_TIMEOUT_S)
-                self._helper.kill()
+                self._reap_or_kill()
                 self._start(remove=True)
-                self._reap(CLOSE_TIMEOUT_S)
-                self._helper.kill()
+                self._reap_or_kill()
         finally:
             self.release()
         return self._journal is None
@@ -285,13 +283,24 @@ class History:
         if now is not None and isinstance(outcome, CheckpointReport):
             self._next_at = max(self._next_at or now, now + COST_RATIO * outcome.duration_s)
 
+    def _reap_or_kill(self) -> None:
+        self._reap(CLOSE_TIMEOUT_S)
+        if self._helper.is_running:
+            self._helper.kill()
+            self._complain(f"a checkpoint took longer than {CLOSE_TIMEOUT_S:.0f} s")
+
+    def _complain(self, reason: str) -> None:
+        self._problem = (
+            f"{self.path} is not up to date: {reason}. "
+            f"Nothing is lost as long as {journal_path(self.path)} stays beside it"
+        )
+        logger.warning("%s", self._problem)
+
     def _note(self, request: CheckpointRequest, outcome: Outcome) -> None:
-        if isinstance(outcome, str):
-            self._problem = (
-                f"{self.path} is not up to date: {outcome}. "
-                f"Nothing is lost as long as {journal_path(self.path)} stays beside it"
-            )
-            logger.warning("%s", self._problem)
+        # A helper that was killed behind its last step has done its work.
+        is_gone = request.remove and not journal_path(self.path).exists()
+        if isinstance(outcome, str) and not is_gone:
+            self._complain(outcome)
             return
         self._problem = None
         self._held = Place(request.journal_id, request.stop)

@@ -82,7 +82,9 @@ def set_axis(axes: Axes, parameter: Parameter) -> None:
         return
     listed = getattr(parameter, "listed", ())
     low, high = (min(listed), max(listed)) if listed else (parameter.low, parameter.high)  # type: ignore[attr-defined]
-    if is_log(parameter):
+    if low == high:
+        axes.set_xlim(low - 0.5, high + 0.5)
+    elif is_log(parameter):
         axes.set_xscale("log")
         pad = (high / low) ** 0.04
         axes.set_xlim(low / pad, high * pad)

@@ -33,7 +33,6 @@ _UNITS = (
     (0.0, 1.0, "seconds"),
 )
 _MAX_LABELS = 32
-_MAX_NAME = 16
 _MANY = 1000
 _MIN_SHARE = 0.003
 """Of the width: what an attempt that failed at once is drawn as."""
@@ -163,7 +162,8 @@ def _worker_axis(axes: Axes, workers: list[str]) -> None:
     same = itertools.takewhile(lambda each: len(set(each)) == 1, zip(*(each[:-1] for each in parts), strict=False))
     common = "".join(each[0] for each in same) if len(workers) > 1 else ""
     axes.set_yticks(range(len(workers)), [each[len(common) :] for each in workers], fontsize=8)
-    axes.set_ylabel(f"workers {common.rstrip(' -_')}".strip() if len(common) < _MAX_NAME else "workers")
+    host = common.rstrip(" -_")
+    axes.set_ylabel(f"workers on {host}" if host and " " not in host else "workers")
 
 
 def _best_id(result: Result) -> int | None:

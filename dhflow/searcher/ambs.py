@@ -206,8 +206,8 @@ class Ambs(DistinctSearcher):
         if pending and self.multipoint == "conditioned":
             P = np.array([self._pending_rows[each.trial_id][0] for each in pending])
             self._tell_lies(belief, self._forest.leaves(self._features(P)))
-        X, ids = self._pool(belief, taken, rng)
-        rows = X[self._pick(n, ids, belief)]
+        X, ids, scores = self._pool(belief, taken, rng)
+        rows = X[self._pick(n, ids, scores, belief)]
         for key in self.space.keys(rows):
             taken.add(key)
         if len(rows) < n:
@@ -237,8 +237,10 @@ class Ambs(DistinctSearcher):
     def _scores(self, belief: LeafStatistics, ids: IntArray) -> FloatArray:
         return lower_confidence_bound(*belief.moments(ids), self.kappa)
 
-    def _pool(self, belief: LeafStatistics, taken: Taken, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
-        """Return untried candidates, each once, and their leaves."""
+    def _pool(
+        self, belief: LeafStatistics, taken: Taken, rng: np.random.Generator
+    ) -> tuple[FloatArray, IntArray, FloatArray]:
+        """Return untried candidates, each once, with their leaves and scores."""
         n, candidates = self.n_candidates, self._candidates
         best = self._training.best(self._forest.rows, _N_INCUMBENTS)
         incumbents = self._training.X[best, : len(self.space)].astype(np.float64)
@@ -256,11 +258,10 @@ class Ambs(DistinctSearcher):
             if key not in taken:
                 first.setdefault(key, index)
         fresh = list(first.values())
-        return X[fresh], ids[:, fresh]
+        return X[fresh], ids[:, fresh], scores[fresh]
 
-    def _pick(self, n: int, ids: IntArray, belief: LeafStatistics) -> list[int]:
+    def _pick(self, n: int, ids: IntArray, scores: FloatArray, belief: LeafStatistics) -> list[int]:
         """Return which `n` candidates to try, the best first; each becomes a lie before the next is chosen."""
-        scores = self._scores(belief, ids)
         if self.multipoint == "naive":
             return [int(index) for index in np.argsort(scores, kind="stable")[:n]]
         chosen: list[int] = []

@@ -49,17 +49,17 @@ class Candidates:
 
         Notes
         -----
-        A neighbour differs in one random parameter or a few: numeric ones make a normal step,
-        reflected at the bounds, whose size is log-uniform so that near and far are both looked
-        at; categorical ones are drawn anew. What a change brings to life starts anywhere.
+        A neighbour differs in one random parameter or a few: numeric ones make a normal step, cut
+        at the bounds, whose size is log-uniform so that near and far are both looked at;
+        categorical ones are drawn anew. What a change brings to life starts anywhere.
         """
         origin = X[np.arange(n) % len(X)]
         d = origin.shape[1]
         changed = rng.random((n, d)) < CHANGES / d
         changed[np.arange(n), rng.integers(0, d, n)] = True
         size = np.exp(rng.uniform(np.log(SMALLEST_STEP), np.log(LARGEST_STEP), (n, 1)))
-        moved = np.abs(origin + rng.standard_normal((n, d)) * np.maximum(size, self._least_step))
-        moved = np.maximum(1.0 - np.abs(1.0 - moved), 0.0)
+        # Snapping cuts what lies outside: the bounds themselves are often best, and must be reached.
+        moved = origin + rng.standard_normal((n, d)) * np.maximum(size, self._least_step)
         anew = self._is_categorical | (rng.random((n, d)) < RESAMPLED)
         anywhere = rng.random((n, d))
         found = np.where(changed, np.where(anew, anywhere, moved), origin)

@@ -1,11 +1,10 @@
-r"""Acquisition functions: how much a candidate is worth, from what the surrogate says of it.
+"""Acquisition functions: how much a candidate is worth, from what the surrogate says of it.
 
 Everything is minimised, the acquisition too: lower is more promising.
 
 Notation
 --------
-mean, std : (n,) posterior moments at n candidates;  best : lowest target so far;
-:math:`z = (best - mean) / std`.
+mean, std : (n,) posterior moments at n candidates, in units of the surrogate's targets.
 """
 
 from __future__ import annotations
@@ -46,41 +45,6 @@ def lower_confidence_bound(mean: npt.ArrayLike, std: npt.ArrayLike, kappa: float
     if not (np.isfinite(kappa) and kappa >= 0):
         raise SurrogateError(f"kappa is {kappa}: it must be a number of at least 0")
     return centre - kappa * spread
-
-
-def expected_improvement(mean: npt.ArrayLike, std: npt.ArrayLike, best: float) -> FloatArray:
-    r"""Return :math:`E[\max(best - Y, 0)] = std\,(z \Phi(z) + \phi(z))` for :math:`Y \sim N(mean, std^2)`.
-
-    Parameters
-    ----------
-    mean, std : (n,)
-        Posterior moments, in units of the target; ``std >= 0``.
-    best : float
-        Lowest target so far.
-
-    Returns
-    -------
-    (n,)
-        In units of the target, not negative; HIGHER is more promising.
-
-    Raises
-    ------
-    SurrogateError
-        If shapes differ, a number is NaN or a ``std`` is negative.
-
-    Notes
-    -----
-    Jones, Schonlau and Welch (1998), eq. 15, for minimisation.
-    """
-    from scipy.special import ndtr
-
-    centre, spread = _moments(mean, std)
-    gain = best - centre
-    # Without uncertainty the improvement is certain; the division would be 0 / 0.
-    z = np.divide(gain, spread, out=np.zeros_like(gain), where=spread > 0)
-    density = np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)
-    uncertain: FloatArray = np.maximum(gain * ndtr(z) + spread * density, 0.0)
-    return np.where(spread > 0, uncertain, np.maximum(gain, 0.0))
 
 
 def _moments(mean: npt.ArrayLike, std: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from dhflow.errors import SurrogateError
 from dhflow.surrogate.array import Float32Array, FloatArray, IntArray, as_matrix
-from dhflow.surrogate.leaf import LeafStatistics
+from dhflow.surrogate.leaf import VARIANCES, LeafStatistics
 from dhflow.surrogate.training import TrainingSet
 
 ForestKind = Literal["random_forest", "extra_trees"]
@@ -108,6 +108,8 @@ class Forest:
     ) -> None:
         if kind not in FOREST_KINDS:
             raise SurrogateError(f"kind is {kind!r}: it must be one of {', '.join(FOREST_KINDS)}")
+        if variance not in VARIANCES:
+            raise SurrogateError(f"variance is {variance!r}: it must be one of {', '.join(VARIANCES)}")
         self.training = training
         self.kind = kind
         self.n_trees = n_trees

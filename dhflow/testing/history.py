@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -197,12 +197,15 @@ class HistoryTests:
     def test_contradictions_are_refused_whole(self, tmp_path: Path) -> None:
         history = self.create(tmp_path / "h.h5", HEADER)
         history.append(finished_trial(0))
-        for wrong in (
+        created = TrialCreated(Trial(1, {"x": 0.5}))
+        contradictions: list[list[Event]] = [
             [*finished_trial(1), AttemptSubmitted(5, 1, 1.0)],
-            [TrialCreated(Trial(1, {"x": 0.5})), TrialCreated(Trial(0, {"x": 0.5}))],
-            [TrialCreated(Trial(1, {"x": 0.5})), SessionEnded(0, 1.0, {})],
-            [TrialCreated(Trial(1, {"x": 0.5})), HEADER],
-        ):
+            [created, TrialCreated(Trial(0, {"x": 0.5}))],
+            [created, created],
+            [created, SessionEnded(0, 1.0, {})],
+            [created, HEADER],
+        ]
+        for wrong in contradictions:
             with pytest.raises(HistoryCorruptError, match="not recorded"):
                 history.append(wrong)
         history.append(finished_trial(1))
@@ -231,7 +234,7 @@ class HistoryTests:
 
     def test_any_course_of_events(self) -> None:
         run_state_machine_as_test(
-            lambda: _Course(self),
+            type("Course", (_Course,), {"suite": self}),
             settings=settings(
                 max_examples=self.n_examples,
                 stateful_step_count=self.n_steps,
@@ -288,13 +291,14 @@ _trial_extras = st.fixed_dictionaries(
 class _Course(RuleBasedStateMachine):
     """A history, and beside it the events that it acknowledged."""
 
-    def __init__(self, suite: HistoryTests) -> None:
+    suite: ClassVar[HistoryTests]
+
+    def __init__(self) -> None:
         super().__init__()
-        self._suite = suite
         # In memory where there is such a folder: hundreds of courses would wait for the disk most of the time.
         self._folder = tempfile.TemporaryDirectory(dir=_MEMORY if Path(_MEMORY).is_dir() else None)
         self._path = Path(self._folder.name) / "h.h5"
-        self._history = suite.create(self._path, HEADER)
+        self._history = self.suite.create(self._path, HEADER)
         self._record = StudyRecord(header=HEADER)
         self._curves: list[tuple[Any, ...]] = []
 
@@ -374,12 +378,12 @@ class _Course(RuleBasedStateMachine):
     def crash_and_open(self, torn: bool) -> None:  # noqa: FBT001 - Hypothesis draws it by name
         self._history.release()
         if torn:
-            self._suite.tear(self._path)
+            self.suite.tear(self._path)
         self._check()
         self._reopen()
 
     def _reopen(self) -> None:
-        self._history = self._suite.open(self._path)
+        self._history = self.suite.open(self._path)
         assert canonical(self._history.record) == canonical(self._record)
 
     @invariant()
@@ -387,5 +391,5 @@ class _Course(RuleBasedStateMachine):
         self._check()
 
     def _check(self) -> None:
-        assert canonical(self._suite.load(self._path)) == canonical(self._record)
-        assert repr(self._suite.curves(self._path)) == repr(self._curves)
+        assert canonical(self.suite.load(self._path)) == canonical(self._record)
+        assert repr(self.suite.curves(self._path)) == repr(self._curves)

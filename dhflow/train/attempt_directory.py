@@ -3,9 +3,9 @@
 ::
 
     start.jsonl     a line per start of the attempt: host, pid, time (a second line: somebody retried it)
-    output.log      what the trial printed, its head and tail; absent when it printed nothing
+    output.log      what the trial printed, its head and tail; absent or empty when it printed nothing
     records.jsonl   what it reported, a line per report
-    timeout.txt     where it was when its worker killed it for its time limit
+    timeout.txt     where it was when its worker killed it for its time limit; else absent or empty
     result.json     its result, put in place whole before the result goes home
     config.json     of commands: the config
     returned.json   of commands: what the command wrote as its result
@@ -202,7 +202,7 @@ def read_timeout(directory: PathLike) -> str | None:
         text = Path(directory, TIMEOUT).read_text(errors="replace")
     except OSError:
         return None
-    return text or None  # a worker killed by somebody else leaves the file empty
+    return text or None
 
 
 def read_output(directory: PathLike) -> str:

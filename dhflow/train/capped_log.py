@@ -7,6 +7,8 @@ import os
 import threading
 import time
 
+from dhflow.train.spare_file import SpareFile, open_append
+
 _MARKER_BYTES = 100
 """Room for the line that says how much was dropped."""
 
@@ -14,6 +16,9 @@ _LEAST_LIMIT_BYTES = 1_000
 
 _SLACK = 2
 """A file is cut when it is this many times its limit: one cut copies half the limit, so it must pay."""
+
+_CATCH_UPS = 3
+"""How often a cut looks again for what others have written meanwhile, before it drops that with the rest."""
 
 _SLOW_LOOK_S = 0.1
 _FAST_LOOK_S = 0.005
@@ -26,8 +31,8 @@ _IDLE_END_S = 5.0
 class CappedLog:
     """An append-only file that is cut in the middle when it has grown past its limit.
 
-    Other writers (a process's standard output, its subprocesses) share the file's descriptor or have
-    their own in append mode; what they write while the file is being cut may be dropped too.
+    What goes through :meth:`write` is never lost between head and tail. Other writers (C libraries,
+    subprocesses) share the file's descriptor; a line that they write in the very moment of a cut may be.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ class CappedLog:
     def __init__(self, path: str, limit_bytes: int, spare: SpareFile | None = None) -> None:
         self.path = path
         self._spare = spare
-        self.fd = _open(path) if spare is None else spare.move_to(path)
+        self.fd = open_append(path) if spare is None else spare.move_to(path)
         limit = max(limit_bytes, _LEAST_LIMIT_BYTES)
         self._limit = limit
         self._head = limit // 2
@@ -57,7 +62,7 @@ class CappedLog:
         self._is_open = True
         self._lock = threading.Lock()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append `data`, cutting the file now and then.
 
         Raises
@@ -110,6 +115,12 @@ class CappedLog:
 
     def _cut(self, size: int) -> None:
         tail = _read(self.fd, self._tail, size - self._tail)
+        for _ in range(_CATCH_UPS):
+            now = os.fstat(self.fd).st_size
+            if now == size:
+                break
+            size = now
+            tail = _read(self.fd, self._tail, size - self._tail)
         self._dropped += size - self._head - self._marker - len(tail)
         marker = f"\n[… {self._dropped:,} bytes of output dropped here …]\n".encode()
         os.ftruncate(self.fd, self._head)
@@ -126,51 +137,6 @@ def _read(fd: int, n_bytes: int, offset: int) -> bytes:
         offset += len(part)
         n_bytes -= len(part)
     return b"".join(parts)
-
-
-class SpareFile:
-    """An empty log that waits for the next trial: moving a file is far cheaper than making and removing one.
-
-    It matters on the parallel file systems of clusters, where each is a request to one busy server. For use
-    in one thread.
-    """
-
-    def __init__(self) -> None:
-        self._kept: tuple[str, int] | None = None
-
-    def keep(self, path: str, fd: int) -> None:
-        """Take an open empty file over."""
-        self._drop()
-        self._kept = (path, fd)
-
-    def move_to(self, path: str) -> int:
-        """Return an open file at `path`: the spare one if there is one and nobody has replaced it.
-
-        Raises
-        ------
-        OSError
-            If there is none and it cannot be made.
-        """
-        if self._kept is not None and not os.path.exists(path):  # noqa: PTH110 - an earlier try's log stays
-            old, fd = self._kept
-            with contextlib.suppress(OSError):  # removed with its attempt's directory, or another file system
-                ours, there = os.fstat(fd), os.stat(old)  # noqa: PTH116
-                if (ours.st_ino, ours.st_dev, ours.st_size) == (there.st_ino, there.st_dev, 0):
-                    os.rename(old, path)  # noqa: PTH104
-                    self._kept = None
-                    return fd
-            self._drop()
-        return _open(path)
-
-    def _drop(self) -> None:
-        if self._kept is not None:
-            with contextlib.suppress(OSError):
-                os.close(self._kept[1])
-            self._kept = None
-
-
-def _open(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
 
 class LogWatcher:

@@ -18,7 +18,8 @@ import threading
 from types import TracebackType
 from typing import Any, Protocol
 
-from dhflow.train.capped_log import CappedLog, LogWatcher, SpareFile
+from dhflow.train.capped_log import CappedLog, LogWatcher
+from dhflow.train.spare_file import spare_file
 
 
 class Capture(Protocol):
@@ -60,19 +61,21 @@ class ProcessCapture:
         self._limit_bytes = limit_bytes
 
     def __enter__(self) -> None:
-        self._log = CappedLog(self._path, self._limit_bytes, _spare())
+        self._log = CappedLog(self._path, self._limit_bytes, spare_file("log"))
         self._streams = (sys.stdout, sys.stderr)
         _flush(*self._streams)
         _flush_c()
         self._saved = (_dup(1), _dup(2))
         os.dup2(self._log.fd, 1)
         os.dup2(self._log.fd, 2)
+        self._outer = _set_log(self._log)
         sys.stdout, sys.stderr = _own_streams()
         _watcher().add(self._log)
 
     def __exit__(self, *_: object) -> None:
         _flush(sys.stdout, sys.stderr, *_own_streams(), *self._streams)
         _flush_c()
+        _set_log(self._outer)
         sys.stdout, sys.stderr = self._streams
         for fd, saved in zip((1, 2), self._saved, strict=True):
             os.dup2(saved, fd)
@@ -203,23 +206,52 @@ def _watcher() -> LogWatcher:
     return LogWatcher()
 
 
+class _DescriptorBytes(io.RawIOBase):
+    """Standard output or error of a worker process, below its text stream.
+
+    It writes through the running trial's log, so that no line of Python's is lost to a cut.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.log: CappedLog | None = None
+
+    def write(self, data: Any) -> int:
+        log = self.log
+        if log is None:
+            return os.write(self._fd, data)
+        log.write(data)
+        return len(data)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def writable(self) -> bool:
+        return True
+
+
 @functools.lru_cache(maxsize=1)
-def _spare() -> SpareFile:
-    # A forked child would share its parent's.
-    os.register_at_fork(after_in_child=_spare.cache_clear)
-    return SpareFile()
+def _own_bytes() -> tuple[_DescriptorBytes, _DescriptorBytes]:
+    return _DescriptorBytes(1), _DescriptorBytes(2)
 
 
 @functools.lru_cache(maxsize=1)
 def _own_streams() -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
     # Flushed at every line, so that a killed trial's last words are in the log; unbuffered below, so that
     # nothing lingers after a full disk; an encoding that never fails, whatever the worker's locale is.
-    return _line_stream(1), _line_stream(2)
+    stdout, stderr = _own_bytes()
+    return _text(stdout), _text(stderr)
 
 
-def _line_stream(fd: int) -> io.TextIOWrapper:
-    raw = io.FileIO(fd, "wb", closefd=False)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+def _text(raw: io.RawIOBase) -> io.TextIOWrapper:
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[arg-type]
+
+
+def _set_log(log: CappedLog | None) -> CappedLog | None:
+    stdout, stderr = _own_bytes()
+    before = stdout.log
+    stdout.log = stderr.log = log
+    return before
 
 
 def _dup(fd: int) -> int:

@@ -44,7 +44,7 @@ def shared_objective(
         if per_worker is not None:
             check_needs_nothing(per_worker)
             prepare = _new_source(per_worker)
-            stack.enter_context(keep(prepare, per_worker, {}, CallForm.NOTHING))
+            stack.enter_context(keep(prepare, per_worker, {}, CallForm()))
             source = replace(source, per_worker=prepare)
         yield source
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +118,16 @@ class Task:
     deadline: float | None
     settings: EvaluationSettings
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Task], tuple[bytes]]:
+        # Parsl pickles with dill, whose pickler is written in Python: bytes cost it nothing, a tree of objects does.
+        values = tuple(getattr(self, each) for each in self.__slots__)
+        return _task_from_bytes, (pickle.dumps(values, pickle.HIGHEST_PROTOCOL),)
+
     @property
     def full_or_own_budget(self) -> float | None:
         """The budget in numbers, as far as it is known."""
         return self.settings.full_budget if self.budget is None else self.budget
+
+
+def _task_from_bytes(data: bytes) -> Task:
+    return Task(*pickle.loads(data))  # noqa: S301 - whoever may unpickle a task at all may unpickle this

@@ -13,7 +13,6 @@ us; the caller therefore looks at the clock as well when the objective has retur
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import os
 import signal
@@ -22,6 +21,7 @@ import time
 from types import FrameType
 
 from dhflow.errors import TrialLostError, TrialTimeoutError
+from dhflow.train.spare_file import spare_file
 
 _LEAST_TIMER_S = 1e-6
 """A timer of the host's that fell due meanwhile is set to ring at once; zero would switch it off."""
@@ -64,7 +64,7 @@ class TimeLimit:
         """
         if self._path is not None and self._is_hard:
             try:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                self._fd = spare_file("timeout").move_to(self._path)
             except OSError as error:
                 raise TrialLostError(f"the attempt's directory cannot be written: {error}") from error
         self._started_at = time.monotonic()
@@ -95,9 +95,7 @@ class TimeLimit:
             left = max(left - (time.monotonic() - self._started_at), _LEAST_TIMER_S)
             signal.setitimer(signal.ITIMER_REAL, left, interval)
         if self._fd is not None and self._path is not None:
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
-                os.unlink(self._path)  # noqa: PTH108
+            spare_file("timeout").keep(self._path, self._fd)
 
     def _on_alarm(self, _signal: int, _frame: FrameType | None) -> None:
         # Raising disarms: the exception strikes once, and never in dhflow's own code after the call.

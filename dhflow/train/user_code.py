@@ -19,5 +19,5 @@ def is_user_file(filename: str) -> bool:
 
 
 def is_worker_file(filename: str) -> bool:
-    """Tell whether a code object's file name belongs to this room of dhflow."""
-    return filename.startswith(f"{_PACKAGE}train{os.sep}")
+    """Tell whether a code object's file name belongs to what dhflow runs around an objective."""
+    return filename.startswith((f"{_PACKAGE}train{os.sep}", f"{_PACKAGE}objective.py"))

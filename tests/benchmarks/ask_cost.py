@@ -11,13 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import numpy as np
 
@@ -53,7 +49,7 @@ def mixed_loss(c: dict[str, Any]) -> float:
     act = {"relu": 0.0, "tanh": 0.6, "elu": 0.2, "gelu": 0.1, "silu": 0.15}[c["act"]]
     opt = {"sgd": 0.4, "adam": 0.0, "rmsprop": 0.3, "adagrad": 0.8, "lion": 0.1}[c["opt"]]
     rate = math.log10(c["lr"]) + 3
-    return (
+    return float(
         rate**2
         + 0.3 * (math.log10(c["wd"]) + 4) ** 2
         + 2 * (c["dropout"] - 0.2) ** 2
@@ -119,7 +115,9 @@ def main() -> None:
     parser.add_argument("--seed", default=1, type=int)
     args = parser.parse_args()
     print(f"CPU ms, {N_PENDING} pending, one tell per ask, {N_ROUNDS} rounds; ask(64) at once, at first")
-    print(f"{'searcher':10} {'finished':>8} {'mean':>8} {'95 %':>8} {'trees grown/tell':>17} {'ask(64)':>9} {'first':>9}")
+    print(
+        f"{'searcher':10} {'finished':>8} {'mean':>8} {'95 %':>8} {'trees grown/tell':>17} {'ask(64)':>9} {'first':>9}"
+    )
     for name in args.searchers.split(","):
         for n in (100, 1_000, *((5_000, 10_000) if args.large else ())):
             row = measure(name, args.options, n, args.seed)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,7 +38,6 @@ def test_only_the_order_counts(y: np.ndarray, factor: float, shift: float) -> No
     ranks_kept = np.array_equal(mean_ranks(scaled), mean_ranks(y))  # rounding may create a tie
     if ranks_kept:
         np.testing.assert_array_equal(normal_scores(scaled), normal_scores(y))
-    np.testing.assert_array_equal(normal_scores(y**3), normal_scores(y)) if np.all(np.abs(y) > 1e-2) else None
 
 
 @given(values)
@@ -55,6 +56,6 @@ def test_one_value_and_none() -> None:
 
 
 @pytest.mark.parametrize("bad", [[1.0, np.nan], [[1.0, 2.0]], ["a"]])
-def test_bad_values_are_refused(bad: list[object]) -> None:
+def test_bad_values_are_refused(bad: Any) -> None:
     with pytest.raises(SurrogateError, match="values"):
         normal_scores(bad)

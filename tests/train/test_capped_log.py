@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dhflow.train.capped_log import CappedLog, LogWatcher, SpareFile
+from dhflow.train.capped_log import CappedLog, LogWatcher
+from dhflow.train.spare_file import SpareFile
 
 
 def dropped(text: str) -> int:

@@ -123,9 +123,12 @@ def test_a_report_after_the_end_is_dropped(make: Callable[..., TrialContext], tm
 
 def test_reports_from_threads_are_whole_lines(make: Callable[..., TrialContext], tmp_path: Path) -> None:
     trial = make()
-    threads = [
-        threading.Thread(target=lambda: [trial.report(step, loss=0.5) for step in range(200)]) for _ in range(4)
-    ]
+
+    def speak() -> None:
+        for step in range(200):
+            trial.report(step, loss=0.5)
+
+    threads = [threading.Thread(target=speak) for _ in range(4)]
     for each in threads:
         each.start()
     for each in threads:
@@ -143,9 +146,7 @@ def test_a_report_survives_a_directory_that_is_gone(make: Callable[..., TrialCon
     assert [each.step for each in read_measurements(tmp_path / "gone")] == [2]
 
 
-def test_stop_file_is_looked_up_now_and_then(
-    make: Callable[..., TrialContext], tmp_path: Path, clock: Clock
-) -> None:
+def test_stop_file_is_looked_up_now_and_then(make: Callable[..., TrialContext], tmp_path: Path, clock: Clock) -> None:
     trial = make()
     assert not trial.should_stop()
     (tmp_path / STOP).touch()

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from dhflow.objective import Objective
-from dhflow.train import CommandSource, Task, TrialContext, evaluate, read_output
+from dhflow.train import CommandSource, Task, evaluate, read_output
 from dhflow.trial import TrialStatus
 
 TaskMaker = Callable[..., Task]
@@ -34,6 +33,13 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_result_is_the_last_line_of_its_output(make_task: TaskMaker) -> None:
@@ -109,8 +115,7 @@ def test_records_become_the_curve(make_task: TaskMaker) -> None:
 def test_a_command_that_fails_says_how(make_task: TaskMaker, command: str, message: str) -> None:
     failure = failure_of(make_task(f"echo before the end; {command}"))
     assert failure.kind == "CommandError"
-    pytest.approx(failure.message)
-    assert __import__("re").search(message, failure.message)
+    assert re.search(message, failure.message)
     assert failure.traceback.startswith("before the end")
     assert failure.signal == ("" if "code" in message else failure.message.split()[-1])
 
@@ -128,7 +133,7 @@ def test_a_python_script_that_raises_names_its_line(make_task: TaskMaker, tmp_pa
     [
         ("echo done {x}", "its last line of output is 'done 1.5', neither"),
         ("true {x}", "and no output"),
-        ("echo '[1]' #{x}", "neither"),
+        ("echo '[[1]]' #{x}", "neither"),
         ("echo oops > {result} #{x}", "no JSON: 'oops"),
         ("echo nan #{x}", "'objective' is nan"),
         ("echo '{{\"loss\": 1}}' #{x}", "without 'objective'"),
@@ -152,7 +157,7 @@ def test_a_folder_that_is_gone_is_said(make_task: TaskMaker) -> None:
 
 
 def test_a_full_disk_in_the_command_is_retryable(make_task: TaskMaker) -> None:
-    result = evaluate(make_task("echo {x} > /dev/full"))
+    result = evaluate(make_task("LC_ALL=C /bin/echo {x} > /dev/full"))
     assert result.status is TrialStatus.LOST
 
 
@@ -166,7 +171,7 @@ def test_the_limit_ends_the_whole_group(make_task: TaskMaker) -> None:
     assert "0.3 s" in failure.message
     pids = [int(each) for each in read_output(task.directory or "").split()]
     assert len(pids) == 2
-    assert not any(is_alive(each) for each in pids)
+    wait_for(lambda: not any(is_alive(each) for each in pids))
 
 
 def test_a_command_that_ends_at_sigterm_is_not_killed(make_task: TaskMaker, tmp_path: Path) -> None:
@@ -182,14 +187,13 @@ def test_what_a_command_leaves_behind_is_ended(make_task: TaskMaker) -> None:
     assert result.status is TrialStatus.COMPLETED
     assert time.monotonic() - began < 20
     pid = int(result.values["objective"])
-    deadline = time.monotonic() + 5
-    while is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_alive(pid)
+    wait_for(lambda: not is_alive(pid))
 
 
 def test_a_flood_of_output_is_capped(make_task: TaskMaker) -> None:
-    task = make_task("yes {x} | head -c 5000000; yes error | head -c 500000 >&2; echo; echo 3", output_limit_bytes=9_000)
+    task = make_task(
+        "yes {x} | head -c 5000000; yes error | head -c 500000 >&2; echo; echo 3", output_limit_bytes=9_000
+    )
     result = evaluate(task)
     assert result.values == {"objective": 3.0}
     log = Path(task.directory or "") / "output.log"
@@ -208,7 +212,7 @@ def test_it_works_in_threads_and_without_a_directory(make_task: TaskMaker) -> No
 
 
 def test_a_command_told_to_stop_is_stopped_unless_it_spent_all(make_task: TaskMaker) -> None:
-    report = 'echo \'{{"step": {x}}}\' >> $DHFLOW_RECORDS; touch $DHFLOW_TRIAL_DIR/stop; echo 1'
+    report = "echo '{{\"step\": {x}}}' >> $DHFLOW_RECORDS; touch $DHFLOW_TRIAL_DIR/stop; echo 1"
     stopped = evaluate(make_task(report, config={"x": 2}, budget=5.0))
     assert (stopped.status, stopped.budget) == (TrialStatus.STOPPED, 2.0)
     whole = evaluate(make_task(report, config={"x": 5}, budget=5.0))
@@ -226,11 +230,9 @@ def test_a_directory_that_cannot_be_used_is_the_workers_trouble(make_task: TaskM
 
 def test_no_process_is_left_unreaped(make_task: TaskMaker) -> None:
     evaluate(make_task("echo {x}"))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-
-
-def test_the_trial_context_is_not_for_commands() -> None:
-    assert TrialContext is not None
-    assert signal.SIGTERM
-    assert subprocess.DEVNULL
+    zombies = [
+        each
+        for each in Path("/proc").glob("[0-9]*/stat")
+        if each.read_text().rpartition(")")[2].split()[:2] == ["Z", str(os.getpid())]
+    ]
+    assert zombies == []

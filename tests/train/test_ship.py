@@ -117,7 +117,7 @@ def generate() -> Iterator[int]:
     [
         (threading.Lock, "_thread.lock"),
         (generate, "generator"),
-        (lambda: Path("/dev/null").open("w"), "_io.TextIOWrapper"),
+        (functools.partial(Path("/dev/null").open, "w"), "_io.TextIOWrapper"),
     ],
 )
 def test_an_objective_that_cannot_travel_is_refused_and_named(make: Callable[[], Any], what: str) -> None:
@@ -233,4 +233,4 @@ def test_a_source_is_made_of_functions_and_commands(tmp_path: Path) -> None:
     assert dataclasses.replace(source, per_worker=None) == pack_objective(module_level, {}, tmp_path)
     for given in ({"arguments": {"data": 1}}, {"per_worker": generate}):
         with pytest.raises(ExecutionError, match="goes with a function"):
-            make_source("train --x {x}", names=["x"], **given)  # type: ignore[arg-type]
+            make_source("train --x {x}", names=["x"], **given)

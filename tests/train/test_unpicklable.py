@@ -78,7 +78,7 @@ CASES = [
     (lambda lock: closure(Slotted()), "captured.lock"),
     (lambda lock: Holder(lock=lock).method, "self.lock"),
     (lambda lock: Holder(lock=lock), "lock"),
-    (lambda lock: functools.partial(closure(1), guard=lock), "guard"),
+    (lambda lock: functools.partial(with_default(1), guard=lock), "guard"),
     (lambda lock: functools.partial(closure(lock)), "captured"),
     (lambda lock: functools.partial(closure(1), lock), "argument 0"),
 ]

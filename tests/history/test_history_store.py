@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,10 @@ def history(path: Path) -> Iterator[History]:
 
 def names_in(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.iterdir())
+
+
+def problem_of(history: History) -> str | None:
+    return history.problem
 
 
 def journal_of(path: Path) -> Path:
@@ -99,7 +103,7 @@ def test_helper_processes_do_it_while_the_driver_goes_on(path: Path) -> None:
         assert history._helper._process is process
         process.wait()
         history.maybe_checkpoint(0.0)
-        assert not history._helper.is_running
+        assert history._helper.poll() is None
         assert history.problem is None
         assert path.exists()
         history.checkpoint(wait=True)
@@ -151,7 +155,7 @@ def test_a_killed_helper_is_reported_and_followed_by_another(path: Path, caplog:
         assert not path.exists()
         assert names_in(path.parent) == ["h.h5.journal", "h.h5.lock"]
         history.checkpoint(wait=True)
-        assert history.problem is None
+        assert problem_of(history) is None
         assert list(load_record(path).trials) == [0]
 
 
@@ -172,7 +176,7 @@ def test_a_helper_that_cannot_write_is_reported_and_retried(path: Path, history:
     history.maybe_checkpoint(FIRST_CHECKPOINT_S + 1)
     assert history.problem is not None  # not at once again
     history.maybe_checkpoint(FIRST_CHECKPOINT_S + MIN_INTERVAL_S)
-    assert history.problem is None
+    assert problem_of(history) is None
     assert path.read_bytes() != old
     assert list(load_record(path).trials) == [0, 1, 2]
 
@@ -194,7 +198,12 @@ def test_a_close_that_cannot_fold_keeps_the_journal_and_says_so(path: Path, hist
 def test_a_closed_history_takes_nothing(path: Path, history: History) -> None:
     assert history.close() is True
     assert history.close() is True
-    for call in (lambda: history.append(finished_trial(0)), history.checkpoint, history.maybe_checkpoint):
+    calls: list[Callable[[], None]] = [
+        lambda: history.append(finished_trial(0)),
+        history.checkpoint,
+        history.maybe_checkpoint,
+    ]
+    for call in calls:
         with pytest.raises(HistoryError, match="has been closed"):
             call()
 
@@ -238,6 +247,24 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert names_in(scratch) == ["h.h5"]
     assert len(read_measurements(link)) == 2
+
+
+def test_a_checkpoint_keeps_the_permissions(path: Path, history: History) -> None:
+    history.checkpoint(wait=True)
+    path.chmod(0o640)
+    history.append(finished_trial(0))
+    history.close()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_close_that_takes_too_long_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History.create(path, HEADER)
+    history.append(finished_trial(0))
+    monkeypatch.setattr("dhflow.history.store.CLOSE_TIMEOUT_S", 0.01)
+    assert history.close() is False
+    assert "longer" in (history.problem or "")
+    assert names_in(path.parent) == ["h.h5.journal"]
+    assert list(load_record(path).trials) == [0]
 
 
 # -- crashes between the steps

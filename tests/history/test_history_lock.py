@@ -70,18 +70,21 @@ def test_a_second_one_in_this_process_is_refused_too(path: Path) -> None:
 def test_a_forked_child_does_not_keep_the_lock(path: Path) -> None:
     lock = WriterLock(path)
     until, go = os.pipe()
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:  # outlives the lock, as a process pool's worker outlives a killed driver
         os.close(go)
+        os.write(tell, b"x")
         os.read(until, 1)
         os._exit(0)
     try:
+        os.read(told, 1)
         os.close(lock._fd)  # as the kernel does for a killed process: without unlocking
         lock._fd = -1
         WriterLock(path).release()
     finally:
-        os.close(go)
-        os.close(until)
+        for each in (go, until, told, tell):
+            os.close(each)
         os.waitpid(child, 0)
 
 

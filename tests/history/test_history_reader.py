@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,21 @@ def test_a_first_checkpoint_and_close_between_file_and_journal(path: Path, monke
 
     monkeypatch.setattr("dhflow.history.reader._read_tail", after_a_close)
     assert list(load_record(path).trials) == [0]
+
+
+def test_a_file_gone_stale_over_nfs_is_opened_anew(path: Path) -> None:
+    with History.create(path, HEADER, in_process=True):
+        pass
+    n_stale = 0
+
+    def stale_once(file: Any) -> Any:
+        nonlocal n_stale
+        if not n_stale:
+            n_stale += 1
+            raise HistoryError(errno.ESTALE, "Stale file handle", str(path))
+        return read_record(file)
+
+    assert read_parts(path, stale_once).found is not None
 
 
 def test_a_missing_history_says_so(path: Path) -> None:

@@ -93,7 +93,9 @@ def test_long_columns_are_chunked_and_compressed(tmp_path: Path) -> None:
         assert file["measurements/name/codes"].dtype == "int8"
         assert file["trials/trial_id"].chunks is None
     assert path.stat().st_size < 300_000
-    assert [Measurement(*row) for row in read_measurements(path)[["step", "time", "name", "value"]].tolist()] == [*curve]
+    assert [Measurement(*row) for row in read_measurements(path)[["step", "time", "name", "value"]].tolist()] == [
+        *curve
+    ]
 
 
 def test_a_space_larger_than_an_attribute_can_be(tmp_path: Path) -> None:

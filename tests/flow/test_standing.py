@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from dhflow.flow.standing import Standing
+from dhflow.flow.utilisation import utilisation
+from dhflow.history.event import SessionStarted, StudyRecord
+from dhflow.objective import Objective
+from dhflow.trial import Attempt, Trial, TrialStatus
+
+
+def trial(trial_id: int, loss: float | None, budget: float | None = None, **known: object) -> Trial:
+    status = TrialStatus.FAILED if loss is None else TrialStatus.COMPLETED
+    losses = () if loss is None else (loss,)
+    return Trial(trial_id, {}, known.pop("status", status), budget, losses=losses, outcome_number=trial_id, **known)  # type: ignore[arg-type]
+
+
+def test_the_best_is_the_lowest_loss_and_the_earlier_of_equals() -> None:
+    standing = Standing(Objective(), [trial(0, 2.0), trial(1, 1.0), trial(2, 1.0), trial(3, None)])
+    assert standing.best is not None
+    assert standing.best.trial_id == 1
+    assert (standing.n_completed, standing.n_since_best) == (3, 2)
+
+
+def test_values_are_in_the_users_sign() -> None:
+    standing = Standing(Objective("accuracy", "maximize"), [trial(0, -0.9)])
+    assert standing.value == 0.9
+    assert standing.has_reached(0.9)
+    assert not standing.has_reached(0.95)
+
+
+def test_only_the_highest_completed_budget_competes() -> None:
+    standing = Standing(Objective(), [trial(0, 0.1, 1.0), trial(1, 0.5, 9.0), trial(2, 0.2, 3.0)])
+    assert standing.best is not None
+    assert standing.best.trial_id == 1
+    standing.add(trial(3, 0.7))
+    assert standing.best.trial_id == 3, "a trial without a budget of its own had the full one"
+
+
+def test_stopped_and_failed_trials_do_not_compete() -> None:
+    standing = Standing(Objective(), [trial(0, 0.1, status=TrialStatus.STOPPED), trial(1, None)])
+    assert standing.best is None
+    assert standing.value is None
+    assert standing.n_since_best == 2
+
+
+def busy(trial_id: int, submitted: float, started: float, ended: float) -> Trial:
+    attempt = Attempt(1, TrialStatus.COMPLETED, submitted, started, ended, ended)
+    return trial(trial_id, 1.0, attempts=(attempt,))
+
+
+def test_utilisation_leaves_start_up_and_tail_out() -> None:
+    trials = [busy(0, 0.0, 2.0, 6.0), busy(1, 0.0, 2.0, 4.0), busy(2, 5.0, 5.0, 8.0), busy(3, 10.0, 10.0, 13.0)]
+    record = StudyRecord(trials={each.trial_id: each for each in trials})
+    record.sessions.append((SessionStarted(0, 0.0, {"n_slots": 2}), None))
+    used = utilisation(record)
+    assert used is not None
+    assert (used.startup_s, used.steady_s, used.tail_s) == (2.0, 8.0, 3.0)
+    assert used.share == pytest.approx((4 + 2 + 3) / (2 * 8))
+
+
+def test_without_attempts_there_is_no_utilisation() -> None:
+    assert utilisation(StudyRecord()) is None
+    record = StudyRecord(trials={0: trial(0, 1.0)})
+    record.sessions.append((SessionStarted(0, 0.0, {"n_slots": 2}), None))
+    assert utilisation(record) is None
