@@ -25,6 +25,7 @@ install: $(STAMP) ## make .venv with every extra and the test tools (once; the o
 # The dependencies change with pyproject.toml alone, so after the first time nothing is downloaded.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "dhflow needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0])'
+	@echo 'Setting up $(VENV) with all extras (TensorFlow among them, about 2.5 GB): some minutes, once.'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=23'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test]'

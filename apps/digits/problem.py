@@ -42,12 +42,12 @@ class Data(NamedTuple):
 space = SearchSpace(
     {
         "conv_layers": Integer(0, 2),
-        "filters": Ordinal.geometric(8, 64, 2, when={"conv_layers": [1, 2]}),
+        "filters": Ordinal.geometric(8, 32, 2, when={"conv_layers": [1, 2]}),
         "units": Ordinal.geometric(16, 256, 2),
         "activation": Categorical(["relu", "gelu", "tanh"]),
         "dropout": Float(0.0, 0.6),
         "batch_size": Ordinal.geometric(8, 128, 2),
-        "epochs": Integer(10, 60),
+        "epochs": Integer(10, 50),
         "learning_rate": Float(1e-4, 1e-1, log=True),
         "optimizer": Categorical(["adam", "rmsprop", "sgd"]),
         "momentum": Float(0.0, 0.99, when={"optimizer": "sgd"}),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -86,7 +88,21 @@ def owner(result: Result) -> dict[str, Any] | None:
         return None
     sessions = result.record.sessions
     is_open = bool(sessions) and sessions[-1][1] is None
-    return found if is_open and isinstance(found, dict) else None
+    return found if is_open and isinstance(found, dict) and _may_live(found) else None
+
+
+def _may_live(owner: dict[str, Any]) -> bool:
+    """Tell whether a process may be alive; one on another host cannot be asked."""
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def attempt_directory(result: Result, trial: Trial, attempt: Attempt) -> Path | None:

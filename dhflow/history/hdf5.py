@@ -58,7 +58,7 @@ def to_bytes(tables: Tables, place: Place) -> memoryview:
         file.attrs["written-at"] = time.time()
         # No attribute: those end at 64 KiB in older libraries, and a space may be larger.
         header = file.create_dataset("header", data=json.dumps(to_json(tables.header)), dtype=h5py.string_dtype())
-        _mark(header, "json")
+        _mark(header, "header")
         for name, table in tables.tables.items():
             _write_table(file.create_group(name, track_order=True), table)
         config = file["trials"].create_group(CONFIG, track_order=True)

@@ -72,9 +72,21 @@ def begin(directory: str) -> None:
     except FileExistsError:
         pass
     except FileNotFoundError:
-        os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+        _make_parent(directory)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory)  # noqa: PTH102
     line = json.dumps({"host": host_name(), "pid": os.getpid(), "time": time.time()})
     _write(f"{directory}/{START}", line.encode() + b"\n", os.O_APPEND)
+
+
+def _make_parent(directory: str) -> None:
+    parent = directory.rpartition("/")[0]
+    try:
+        os.mkdir(parent)  # noqa: PTH102
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        os.makedirs(parent, exist_ok=True)  # noqa: PTH103
 
 
 def write_result(directory: str, result: TrialResult) -> None:

@@ -232,6 +232,8 @@ class _DescriptorBytes(io.RawIOBase):
 
 @functools.lru_cache(maxsize=1)
 def _own_bytes() -> tuple[_DescriptorBytes, _DescriptorBytes]:
+    # A forked child writes past the log: another thread may have held its lock in the moment of the fork.
+    os.register_at_fork(after_in_child=lambda: _set_log(None))
     return _DescriptorBytes(1), _DescriptorBytes(2)
 
 

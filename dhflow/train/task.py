@@ -120,7 +120,7 @@ class Task:
 
     def __reduce__(self) -> tuple[Callable[[bytes], Task], tuple[bytes]]:
         # Parsl pickles with dill, whose pickler is written in Python: bytes cost it nothing, a tree of objects does.
-        values = tuple(getattr(self, each) for each in self.__slots__)
+        values = tuple(dict(self.config) if each == "config" else getattr(self, each) for each in self.__slots__)
         return _task_from_bytes, (pickle.dumps(values, pickle.HIGHEST_PROTOCOL),)
 
     @property
@@ -130,4 +130,4 @@ class Task:
 
 
 def _task_from_bytes(data: bytes) -> Task:
-    return Task(*pickle.loads(data))  # noqa: S301 - whoever may unpickle a task at all may unpickle this
+    return Task(*pickle.loads(data))

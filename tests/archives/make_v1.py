@@ -1,6 +1,7 @@
-"""Write ``v1.h5`` beside this script: a small history with something of everything that format version 1 holds.
+"""Write beside this script a small history with something of everything that format version 1 holds.
 
-Run it only while version 1 is being made; once released, the file stays as it is, for good.
+``v1.h5`` was closed in order, of ``v1_open.h5`` there is the journal alone. Run this only while version 1 is
+being made; once released, the files stay as they are, for good.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dhflow.history.event import (
 from dhflow.objective import Objective
 from dhflow.trial import Attempt, Measurement, Trial, TrialFailure, TrialSource, TrialStatus
 
-PATH = Path(__file__).with_name("v1.h5")
+FOLDER = Path(__file__).parent
 T0 = 1_764_000_000.0
 
 HEADER = StudyHeader(
@@ -119,6 +120,12 @@ def events() -> list[Event]:
 
 
 if __name__ == "__main__":
-    PATH.unlink(missing_ok=True)
-    with History.create(PATH, HEADER, in_process=True) as history:
+    for name in ("v1.h5", "v1_open.h5"):
+        for old in FOLDER.glob(f"{name}*"):
+            old.unlink()
+        history = History.create(FOLDER / name, HEADER, in_process=True)
         history.append(events())
+        if name == "v1.h5":
+            history.close()
+        else:
+            history.release()

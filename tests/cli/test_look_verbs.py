@@ -109,6 +109,24 @@ def test_show_works_while_a_search_writes(
         process.communicate(timeout=60)
 
 
+def test_a_driver_that_was_killed_is_not_said_to_run(
+    folder: Path, start: Callable[..., subprocess.Popen[str]], dhflow: Any
+) -> None:
+    process = start("search", "digits.py", *THREADS, "--searcher", "random", "--wall-time", "1h", cwd=folder)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "best accuracy" in line:
+            break
+    process.kill()
+    process.communicate(timeout=60)
+    ran = dhflow("show", "digits.h5")
+    assert ran.code == 0
+    assert "its driver died; resume goes on with it" in ran.out
+    more = str(len(load("digits.h5")) + 2)
+    assert dhflow("resume", "digits.h5", "--wall-time", "none", "--max-trials", more, "--no-progress").code == 0
+    assert all(each.is_finished for each in load("digits.h5"))
+
+
 def test_an_empty_history_can_be_shown(folder: Path, dhflow: Any) -> None:
     from dhflow import Float, SearchSpace, Study
 

@@ -11,8 +11,9 @@ import pytest
 
 import dhflow.history
 from dhflow.history import History, load_record, read_measurements
-from dhflow.history.event import AttemptEnded, fold
+from dhflow.history.event import AttemptEnded, AttemptSubmitted, fold
 from dhflow.history.hdf5 import opened, read_tables
+from dhflow.history.journal import encode_events
 from dhflow.history.schema import TABLES
 from dhflow.testing.history import canonical
 
@@ -55,6 +56,16 @@ def test_an_archive_of_every_released_version_opens(version: int, tmp_path: Path
 def _ended_last(made: ModuleType) -> AttemptEnded:
     ended = next(event for event in made.events() if isinstance(event, AttemptEnded))
     return AttemptEnded(4, ended.attempt, ended.trial_status, ended.values, ended.losses, outcome_number=4)
+
+
+def test_the_documents_example_of_a_line_is_right() -> None:
+    (line,) = re.findall(r'^[0-9a-f]{8} \{"e".*\}$', FORMAT, flags=re.MULTILINE)
+    assert encode_events([AttemptSubmitted(0, 1, 1764000000.2, 1)]) == f"{line}\n".encode()
+
+
+def test_a_journal_of_every_released_version_opens() -> None:
+    made = maker(1)
+    assert canonical(load_record(ARCHIVES / "v1_open.h5")) == canonical(fold([made.HEADER, *made.events()]))
 
 
 @pytest.mark.parametrize("name", TABLES)

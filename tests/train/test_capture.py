@@ -64,6 +64,23 @@ def test_a_worker_process_catches_every_way_of_writing(worker: ProcessPoolExecut
     assert sorted(lines) == sorted(WAYS)
 
 
+def print_from_a_fork(path: str) -> None:
+    with ProcessCapture(path, LIMIT):
+        print("parent")
+        child = os.fork()
+        if child == 0:
+            print("child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("parent again")
+
+
+def test_a_forked_child_writes_into_the_same_log(worker: ProcessPoolExecutor, tmp_path: Path) -> None:
+    path = tmp_path / "output.log"
+    worker.submit(print_from_a_fork, str(path)).result()
+    assert path.read_text() == "parent\nchild\nparent again\n"
+
+
 def print_much(path: str) -> None:
     with ProcessCapture(path, LIMIT):
         for number in range(100_000):

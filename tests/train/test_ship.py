@@ -134,13 +134,15 @@ def test_an_objective_that_cannot_travel_is_refused_and_named(make: Callable[[],
         resource.close()
 
 
-class KeywordOnlyError(Exception):
-    def __init__(self, *, code: int) -> None:
-        super().__init__(code)
+class OneWay:
+    """Pickles, and cannot be unpickled: as an exception whose constructor has required keywords."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
 
 
 def test_what_pickles_but_does_not_unpickle_is_refused_too() -> None:
-    wrong = KeywordOnlyError(code=3)
+    wrong = OneWay()
     with pytest.raises(ExecutionError, match="cannot be sent to a worker"):
         pack_objective(lambda config: wrong)
 
