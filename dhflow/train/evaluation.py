@@ -117,9 +117,10 @@ def _run_function(source: FunctionSource, task: Task) -> _Outcome:
     try:
         values, metrics = run_function(source, task, context)
     except BaseException as error:
+        summary = close_context(context)
         if is_interrupt(error) and threading.current_thread() is threading.main_thread():
             raise
-        return _failed(error, close_context(context), location_of(source))
+        return _failed(error, summary, location_of(source))
     return _ended(values, metrics, task.full_or_own_budget, close_context(context))
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from dhflow.errors import TrialLostError
 from dhflow.train.signature import CallForm
 from dhflow.train.task import FunctionSource
-from dhflow.train.user_module import append_to_path
+from dhflow.train.timeout import is_worker_process
+from dhflow.train.user_module import enter_folders, forget_user_modules
 
 _MAX_REMEMBERED = 4
 """Functions and prepared data kept per process: a kernel of the user's may serve several studies at once."""
@@ -42,8 +43,14 @@ _load_lock = threading.RLock()
 _prepare_lock = threading.RLock()
 
 
-def load(source: FunctionSource) -> Loaded:
+def load(source: FunctionSource, *, is_new_study: bool = True) -> Loaded:
     """Return the function of `source`, from memory after the first time.
+
+    Parameters
+    ----------
+    source : FunctionSource
+    is_new_study : bool
+        Whether, the first time, a worker imports the user's modules anew.
 
     Raises
     ------
@@ -57,6 +64,8 @@ def load(source: FunctionSource) -> Loaded:
         with _load_lock:
             loaded = _functions.get(source.sha256)
             if loaded is None:
+                if is_new_study and is_worker_process():
+                    forget_user_modules(source.import_paths)
                 loaded = _unpickle(source)
                 _remember(_functions, source.sha256, loaded)
     return loaded
@@ -88,7 +97,7 @@ def prepare(source: FunctionSource | None) -> Any:
     try:
         return _prepared[source.sha256]
     except KeyError:
-        loaded = load(source)
+        loaded = load(source, is_new_study=False)  # the objective that it prepares for is loaded already
     with _prepare_lock:
         if source.sha256 in _prepared:
             return _prepared[source.sha256]
@@ -104,8 +113,7 @@ def location_of(source: FunctionSource) -> str:
 
 
 def _unpickle(source: FunctionSource) -> Loaded:
-    for folder in source.import_paths:
-        append_to_path(folder)
+    enter_folders(source.import_paths, is_worker=is_worker_process())
     blob = _read(source) if source.blob is None else source.blob
     if hashlib.sha256(blob).hexdigest() != source.sha256:
         raise TrialLostError(f"the objective {source.name!r} was damaged on its way to this worker")

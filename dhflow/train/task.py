@@ -31,7 +31,7 @@ class FunctionSource:
     blob : bytes, optional
         The blob itself, where no file system is shared.
     import_paths : tuple of str
-        The user's folders; a worker on which they exist appends them to ``sys.path``.
+        The user's folders; a worker on which they exist puts them on ``sys.path``.
     per_worker : FunctionSource, optional
         A function without arguments, called once per worker process; ``trial.prepared`` is what it returned.
     """

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,13 +20,16 @@ from dhflow.train.user_code import is_user_file
 
 _PREFIX = "dhflow_file_"
 
+_entered: set[str] = set()
+"""The folders of all objectives that this worker has loaded."""
+
 
 def load_file_module(path: str | Path) -> ModuleType:
     """Load a user's Python file as a module of its own.
 
     The module's name follows from the file's full path, so that two files called ``problem.py`` do not
     meet. It is registered with cloudpickle for pickling by value: a worker cannot import it. The file's
-    folder comes first on ``sys.path`` while the file is loaded and stays at its end afterwards, for
+    folder comes first on ``sys.path`` while the file is loaded and after everything else from then on, for
     imports inside functions. Loading a file again runs it again.
 
     Raises
@@ -53,15 +57,33 @@ def load_file_module(path: str | Path) -> ModuleType:
         failure = describe(error)
         where = f" at {failure.location}" if failure.location else ""
         raise ExecutionError(f"{str(path)!r} cannot be loaded: {failure.kind}: {failure.message}{where}") from error
-    append_to_path(str(file.parent))
+    enter_folders([str(file.parent)], is_worker=False)
     cloudpickle.register_pickle_by_value(module)
     return module
 
 
-def append_to_path(folder: str) -> None:
-    """Make modules in `folder` importable, after everything that is importable already."""
-    if folder not in sys.path and Path(folder).is_dir():
-        sys.path.append(folder)
+def enter_folders(folders: Iterable[str], *, is_worker: bool) -> None:
+    """Make the user's modules in `folders` importable; those that this machine has not are passed over.
+
+    In a process of the user's own they come last, in a worker first, as they do for a script.
+    """
+    here = [each for each in folders if Path(each).is_dir()]
+    if is_worker:
+        _entered.update(here)
+        sys.path[:] = [*here, *(each for each in sys.path if each not in here)]
+    else:
+        sys.path += [each for each in here if each not in sys.path]
+
+
+def forget_user_modules(folders: Iterable[str]) -> None:
+    """Have the user's modules in `folders` and in those of earlier studies imported anew.
+
+    A worker may have seen them before they were edited, or others of the same names.
+    """
+    for folder in {*_entered, *folders}:
+        for module in modules_under(Path(folder)):
+            sys.modules.pop(module.__name__, None)
+    importlib.invalidate_caches()
 
 
 def user_folder(function: Callable[..., Any]) -> Path | None:
@@ -100,7 +122,7 @@ def modules_under(folder: Path) -> list[ModuleType]:
             isinstance(file, str)
             and isinstance(module, ModuleType)
             and module.__name__ == name
-            and name != "__main__"
+            and name not in ("__main__", "__mp_main__")
             and is_user_file(file)
             and folder in Path(file).parents
         ):

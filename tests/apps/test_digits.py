@@ -42,8 +42,8 @@ sys.exit([each for each in ("tensorflow", "keras", "sklearn", "matplotlib") if e
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 def test_a_short_search(tmp_path: Path):
-    """Two networks on two HTEX workers, through the command line as in `make demo`."""
-    options = "--site laptop --site-set workers=2 --site-set cores_per_worker=1 --seed 1 --max-trials 3 --history h.h5"
+    """Two networks on an HTEX worker, through the command line as in `make demo`."""
+    options = "--site laptop --site-set workers=1 --site-set cores_per_worker=1 --seed 1 --max-trials 2 --history h.h5"
     done = subprocess.run(
         [sys.executable, "-m", "dhflow", "search", str(PROBLEM), *options.split()],
         cwd=tmp_path,
@@ -56,7 +56,7 @@ def test_a_short_search(tmp_path: Path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = load(tmp_path / "h.h5")
-    assert [each.status for each in result] == [TrialStatus.COMPLETED] * 3
+    assert [each.status for each in result] == [TrialStatus.COMPLETED] * 2
     default = result.default
     assert default is not None
     assert default.objective > 0.8

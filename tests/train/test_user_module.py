@@ -12,8 +12,9 @@ import pytest
 import dhflow.trial
 from dhflow.errors import ExecutionError
 from dhflow.train import loading, pack_objective
+from dhflow.train.ship import pack_per_worker
 from dhflow.train.task import FunctionSource
-from dhflow.train.user_module import load_file_module, modules_under, user_folder
+from dhflow.train.user_module import enter_folders, load_file_module, modules_under, user_folder
 
 PROBLEM = """
 from dataclasses import dataclass
@@ -93,6 +94,49 @@ def test_a_neighbour_that_cannot_be_pickled_is_imported_by_the_worker(
     module = load_file_module(folder / "problem.py")
     source = pack_objective(module.objective)
     assert worker.submit(call_in_worker, source, {"x": 5}).result() == EXPECTED
+
+
+def test_a_worker_sees_a_neighbour_that_was_edited_between_two_studies(
+    folder: Path, worker: ProcessPoolExecutor
+) -> None:
+    for name in ("first", "second"):
+        (folder / "lazy_of_problem.py").write_text(f"NAME = {name!r}\n")
+        (folder / "problem.py").write_text(f"{PROBLEM}\nSTUDY = {name!r}\n".replace("SCALE = 3", f"SCALE = {name!r}"))
+        source = pack_objective(load_file_module(folder / "problem.py").objective)
+        assert worker.submit(call_in_worker, source, {"x": 5}).result()[3:5] == [name, name]
+
+
+def test_folders_come_first_in_a_worker_and_last_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", ["/usr/lib/something"])
+    monkeypatch.setattr("dhflow.train.user_module._entered", set())
+    first, second, gone = (tmp_path / name for name in ("first", "second", "gone"))
+    first.mkdir()
+    second.mkdir()
+    enter_folders([str(first), str(gone)], is_worker=False)
+    assert sys.path == ["/usr/lib/something", str(first)]
+    enter_folders([str(second), str(gone)], is_worker=True)
+    assert sys.path == [str(second), "/usr/lib/something", str(first)]
+    enter_folders([str(first)], is_worker=True)
+    assert sys.path == [str(first), str(second), "/usr/lib/something"]
+    enter_folders([str(second)], is_worker=False)
+    assert sys.path == [str(first), str(second), "/usr/lib/something"]
+
+
+def prepared_in_worker(objective: FunctionSource, preparation: FunctionSource) -> Any:
+    loaded = loading.load(objective)
+    loading.prepare(preparation)
+    return loaded({}, None)
+
+
+def test_preparation_and_objective_share_their_modules(folder: Path, worker: ProcessPoolExecutor) -> None:
+    (folder / "data_of_problem.py").write_text("import threading\nLOCK = threading.Lock()\nROWS = None\n")
+    (folder / "problem.py").write_text(
+        "import data_of_problem\ndef prepare():\n    data_of_problem.ROWS = 3\n"
+        "def objective(config):\n    return data_of_problem.ROWS\n"
+    )
+    module = load_file_module(folder / "problem.py")
+    sources = pack_objective(module.objective), pack_per_worker(module.prepare)
+    assert worker.submit(prepared_in_worker, *sources).result() == 3
 
 
 def test_the_registry_is_left_as_it_was(folder: Path) -> None:
