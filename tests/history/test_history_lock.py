@@ -88,14 +88,20 @@ def test_a_forked_child_does_not_keep_the_lock(path: Path) -> None:
         os.waitpid(child, 0)
 
 
-def test_a_file_removed_by_the_last_holder_is_not_what_is_locked(path: Path) -> None:
-    stale = os.open(lock_path(path), os.O_RDWR | os.O_CREAT)
-    lock_path(path).unlink()
-    fcntl.flock(stale, fcntl.LOCK_EX)
+def test_a_file_removed_by_the_last_holder_is_not_what_is_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fcntl.flock
+    n_removals = iter([True])
+
+    def after_a_removal(fd: int, operation: int) -> None:
+        if next(n_removals, False):  # between our open and our lock
+            lock_path(path).unlink()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_a_removal)
     lock = WriterLock(path)
-    assert os.fstat(lock._fd).st_ino == lock_path(path).stat().st_ino
+    with pytest.raises(HistoryLockedError):
+        WriterLock(path)
     lock.release()
-    os.close(stale)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from dhflow.history import History, exists, load_header, load_record, read_measu
 from dhflow.history.checkpoint import CheckpointRequest, fold_journal, main
 from dhflow.history.disk import temporary_path
 from dhflow.history.event import StudyHeader
+from dhflow.history.journal import scan
 from dhflow.history.store import COST_RATIO, FIRST_CHECKPOINT_S, MIN_INTERVAL_S
 from dhflow.objective import Objective
 from dhflow.testing.history import HEADER, canonical, finished_trial
@@ -298,6 +300,36 @@ def test_a_helper_that_outlived_its_driver_cannot_bring_the_past_back(path: Path
     assert list(load_record(path).trials) == [0, 1, 2]
 
 
+def test_a_helper_that_waited_for_another_finds_its_journal_gone(
+    path: Path, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.append(finished_trial(0))
+    request = request_for(history)
+    real = fcntl.flock
+
+    def after_another(fd: int, operation: int) -> None:
+        journal_of(path).unlink()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_another)
+    with pytest.raises(HistoryError, match="folded by another process"):
+        fold_journal(request)
+
+
+def test_a_helper_killed_behind_its_last_step_has_closed_the_history(
+    path: Path, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fold_and_die(request: CheckpointRequest) -> object:
+        fold_journal(request)
+        raise HistoryError("killed before it could report")
+
+    history.append(finished_trial(0))
+    monkeypatch.setattr("dhflow.history.helper.fold_journal", fold_and_die)
+    assert history.close() is True
+    assert history.problem is None
+    assert names_in(path.parent) == ["h.h5"]
+
+
 def test_a_helper_gives_up_when_its_driver_is_gone(path: Path, history: History) -> None:
     history.append(finished_trial(0))
     with pytest.raises(HistoryError, match="is gone"):
@@ -338,6 +370,7 @@ def test_a_journal_that_a_lost_node_cut_short_is_followed_by_a_new_one(path: Pat
     again = History.open(path, in_process=True)
     again.append(finished_trial(1))
     assert list(load_record(path).trials) == [0, 1]
+    assert list(scan(journal_of(path)).events()) == finished_trial(1)
     again.release()
     again = History.open(path, in_process=True)
     again.append(finished_trial(2))
