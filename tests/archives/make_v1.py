@@ -20,7 +20,7 @@ from dhflow.history.event import (
     StudyHeader,
     TrialCreated,
 )
-from dhflow.objective import Objective
+from dhflow.objective import MetricValue, Objective
 from dhflow.trial import Attempt, Measurement, Trial, TrialFailure, TrialSource, TrialStatus
 
 FOLDER = Path(__file__).parent
@@ -72,7 +72,14 @@ def events() -> list[Event]:
     )
     lost = TrialFailure("TrialLostError", "the worker is gone", host="nid0002", signal="SIGKILL", last_step=1)
     full = {"accuracy": 0.9375}
-    metrics = {"epochs": 3, "note": "über\0", "pruned": False, "extra": None, "n": 2**60, "share": math.nan}
+    metrics: dict[str, MetricValue] = {
+        "epochs": 3,
+        "note": "über\0",
+        "pruned": False,
+        "extra": None,
+        "n": 2**60,
+        "share": math.nan,
+    }
     completed = TrialStatus.COMPLETED
     return [
         SessionStarted(0, T0 + 1, {"site": "laptop", "versions": {"dhflow": "0.1.0"}}),

@@ -1,7 +1,7 @@
 """How many processes are busy while Keras networks are searched: at most the workers and one more.
 
-Runs a few trials of ``apps/digits`` and looks several times a second at how much CPU each process
-and each of its threads has used since the last look.
+Runs a few trials of ``apps/digits`` and looks ten times a second at which threads of which processes
+compute or wait for a core. Linux only.
 
     python tests/benchmarks/busy.py --workers 2 --trials 6
 """
@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,26 @@ from dhflow import search
 from dhflow.train import load_file_module
 
 DIGITS = Path(__file__).parents[2] / "apps" / "digits" / "problem.py"
-BUSY = 0.5
-"""A process counts as busy while it uses more than this share of one core."""
-
-INTERVAL_S = 0.5
+LOOK_S = 0.1
+CPU_LOOK_S = 1.0
+"""CPU times are counted in hundredths of a second, so they need longer intervals."""
 
 
 class Sampler:
-    """Looks at all processes that descend from this one or carry `mark` in their command line."""
+    """Looks at this process, all that descend from it, and those with `mark` in their command line.
+
+    A thread that is runnable (it computes, or would if a core were free) is demand for a core; their number does not
+    depend on what else the machine does, as CPU times do.
+    """
 
     def __init__(self, mark: str) -> None:
-        self.samples: list[dict[str, float]] = []
+        self.runnable_threads: list[int] = []
+        self.busy_processes: list[int] = []
+        self.most_of_one: list[int] = []
+        self.cores: list[float] = []
+        self.n_threads_of_one = 0
         self._mark = mark
+        self._family: list[int] = []
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -48,50 +57,54 @@ class Sampler:
         self._thread.join()
 
     def _run(self) -> None:
-        before, at = self._cpu(), time.perf_counter()
-        while not self._end.wait(INTERVAL_S):
-            now, elapsed = self._cpu(), time.perf_counter() - at
-            at += elapsed
-            self.samples.append(_sample(before, now, elapsed))
-            before = now
+        used, looked_at = 0.0, 0.0
+        while not self._end.wait(LOOK_S):
+            self._count_runnable()
+            elapsed = time.perf_counter() - looked_at
+            if elapsed >= CPU_LOOK_S:
+                self._family = self._find_family()
+                now = sum(_cpu_s(pid) for pid in self._family)
+                if looked_at:
+                    self.cores.append(max(0.0, now - used) / elapsed)
+                used, looked_at = now, looked_at + elapsed if looked_at else time.perf_counter()
 
-    def _cpu(self) -> dict[tuple[int, int], float]:
-        """Return the CPU seconds of each (process, thread)."""
-        used = {}
-        for process in self._family():
-            try:
-                for thread in process.threads():
-                    used[process.pid, thread.id] = thread.user_time + thread.system_time
-            except psutil.Error:
-                continue
-        return used
+    def _count_runnable(self) -> None:
+        states = [_thread_states(pid, ignore=threading.get_native_id()) for pid in self._family]
+        runnable = [each.count("R") for each in states]
+        self.runnable_threads.append(sum(runnable))
+        self.busy_processes.append(sum(each > 0 for each in runnable))
+        self.most_of_one.append(max(runnable, default=0))
+        self.n_threads_of_one = max([self.n_threads_of_one, *map(len, states)])
 
-    def _family(self) -> list[psutil.Process]:
-        family = {os.getpid(): psutil.Process()}
+    def _find_family(self) -> list[int]:
+        family = {os.getpid()}
         for root in psutil.process_iter():
             try:
                 if root.pid == os.getpid() or self._mark in " ".join(root.cmdline()):
-                    family |= {each.pid: each for each in [root, *root.children(recursive=True)]}
+                    family |= {each.pid for each in [root, *root.children(recursive=True)]}
             except psutil.Error:
                 continue
-        return list(family.values())
+        return sorted(family)
 
 
-def _sample(
-    before: dict[tuple[int, int], float], now: dict[tuple[int, int], float], elapsed_s: float
-) -> dict[str, float]:
-    shares: dict[int, list[float]] = {}
-    for key, used in now.items():
-        shares.setdefault(key[0], []).append((used - before.get(key, 0.0)) / elapsed_s)
-    totals = [sum(threads) for threads in shares.values()]
-    return {
-        "processes": len(shares),
-        "busy": sum(total > BUSY for total in totals),
-        "cores": sum(totals),
-        "largest_process": max(totals, default=0.0),
-        "busy_threads_of_one": max((sum(t > BUSY for t in threads) for threads in shares.values()), default=0),
-        "threads_of_one": max((len(threads) for threads in shares.values()), default=0),
-    }
+def _thread_states(pid: int, *, ignore: int) -> list[str]:
+    """Return the state letter of each thread of a process, as Linux gives it."""
+    states = []
+    for task in Path(f"/proc/{pid}/task").glob("[0-9]*"):
+        if int(task.name) == ignore:
+            continue
+        try:
+            states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+        except OSError:
+            continue
+    return states
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        return sum(psutil.Process(pid).cpu_times()[:2])
+    except psutil.Error:
+        return 0.0
 
 
 def measure(workers: int, n_trials: int) -> dict[str, Any]:
@@ -107,19 +120,22 @@ def measure(workers: int, n_trials: int) -> dict[str, Any]:
             max_trials=n_trials,
             history=Path(folder) / "busy.h5",
         )
-    samples = sampler.samples
     return {
         "workers": workers,
         "trials": len(result),
-        "samples": len(samples),
-        "busy_processes_max": max(each["busy"] for each in samples),
-        "busy_processes_median": statistics.median(each["busy"] for each in samples),
-        "cores_used_max": round(max(each["cores"] for each in samples), 2),
-        "cores_used_median": round(statistics.median(each["cores"] for each in samples), 2),
-        "cores_of_one_process_max": round(max(each["largest_process"] for each in samples), 2),
-        "busy_threads_of_one_process_max": max(each["busy_threads_of_one"] for each in samples),
-        "threads_of_one_process_max": max(each["threads_of_one"] for each in samples),
+        "looks": len(sampler.busy_processes),
+        "busy_processes": _spread(sampler.busy_processes),
+        "runnable_threads": _spread(sampler.runnable_threads),
+        "runnable_threads_of_one_process": _spread(sampler.most_of_one),
+        "cores_used": _spread(sampler.cores),
+        "threads_of_one_process_max": sampler.n_threads_of_one,
     }
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """Return the mean, the 95th percentile and the maximum."""
+    ordered = sorted(values)
+    return [round(each, 2) for each in (statistics.fmean(ordered), ordered[int(0.95 * len(ordered))], ordered[-1])]
 
 
 def main() -> None:

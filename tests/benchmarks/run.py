@@ -75,12 +75,11 @@ def loop_case(found: dict[str, Any]) -> Iterable[Row]:
 
 def busy_rows(quick: bool) -> Iterable[Row]:
     found = measured("busy.py", "--workers", "2", "--trials", "3" if quick else "8")
-    yield "Keras networks on 2 HTEX workers", "", ""
-    most = f"{found['busy_processes_max']}, median {found['busy_processes_median']:g}"
-    yield "  busy processes at most", most, "<= 3"
-    yield "  cores used at most by all processes", f"{found['cores_used_max']}", ""
-    yield "  cores used at most by one process", f"{found['cores_of_one_process_max']}", "about 1"
-    yield "  busy threads of one process at most", f"{found['busy_threads_of_one_process_max']}", ""
+    yield "Keras networks on 2 HTEX workers", "mean, 95 %, max", ""
+    yield "  busy processes", three(found["busy_processes"]), "<= 3"
+    yield "  threads that compute or wait for a core", three(found["runnable_threads"]), ""
+    yield "    of one process", three(found["runnable_threads_of_one_process"]), "about 1"
+    yield "  cores used", three(found["cores_used"]), ""
     yield "  threads of one process at most", f"{found['threads_of_one_process_max']}", ""
 
 
@@ -114,6 +113,11 @@ def spread(values: list[float], form: str = "{:.2f}") -> str:
     """Return a median with its minimum and maximum."""
     median, low, high = (form.format(each) for each in values)
     return f"{median} ({low.split()[0]} to {high.split()[0]})"
+
+
+def three(values: list[float]) -> str:
+    """Return a mean, a 95th percentile and a maximum."""
+    return ", ".join(f"{each:g}" for each in values)
 
 
 def print_rows(name: str, rows: Iterable[Row]) -> None:
