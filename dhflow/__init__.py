@@ -7,8 +7,9 @@ so importing dhflow costs little and loads none of the heavy packages.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dhflow.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dhflow.api import load as load
@@ -59,15 +60,4 @@ _HOMES = {
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - the table above is the list
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'dhflow' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dhflow.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dhflow.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dhflow.history.comparison import check_same_study as check_same_study
@@ -34,11 +35,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'dhflow.history' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dhflow.history.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -6,8 +6,9 @@ draw on; it returns the axes or the figure, to be changed or saved as anybody li
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dhflow.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dhflow.plot.figure import draw as draw
@@ -26,11 +27,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'dhflow.plot' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dhflow.plot.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

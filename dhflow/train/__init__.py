@@ -7,8 +7,9 @@ has :func:`evaluate` called on a worker. What an attempt leaves on disk, the rea
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dhflow.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dhflow.train.attempt_directory import last_step as last_step
@@ -55,11 +56,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'dhflow.train' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dhflow.train.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -65,7 +65,7 @@ def test_a_replayed_searcher_asks_as_the_one_that_lived(name: str) -> None:
     fresh = make_searcher(name, SPACE, seed=3)
     replay(fresh, study.record)
     pending = [each for each in study.trials if not each.is_finished]
-    study.searcher.tell(study._untold)  # noqa: SLF001 - the living one is told at its next ask
+    study.searcher.tell(study._untold)  # the living one is told at its next ask
     assert [each.config for each in fresh.ask(3, pending)] == [each.config for each in study.searcher.ask(3, pending)]
 
 
