@@ -313,10 +313,18 @@ class Study:
         return self.result.best
 
     def close(self) -> None:
-        """Close the history; the study can still be looked at."""
-        if self._history is not None:
+        """Close the history; the study can still be looked at.
+
+        A history that was made for this study and holds no trial is removed, so that the same call works
+        once what kept the study from starting is mended.
+        """
+        if self._history is None:
+            return
+        if self._is_new and not self.record.trials:
+            self._history.discard()
+        else:
             self._history.close()
-            self._history = None
+        self._history = None
 
     def __enter__(self) -> Study:
         return self
@@ -341,7 +349,8 @@ class Study:
             self._header = header
             self.record.apply(header)
             return
-        if resume and History.exists(path):
+        self._is_new = not (resume and History.exists(path))
+        if not self._is_new:
             self._history = History.open(path)
             try:
                 self._history.check_same_study(header)

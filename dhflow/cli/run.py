@@ -85,7 +85,7 @@ def run(plan: Plan) -> None:
         return
     if plan.progress:
         click.echo(_opening(plan, is_new=is_new), err=True)
-    result = _run_study(plan, is_new=is_new)
+    result = _run_study(plan)
     from dhflow.cli.report import report
 
     report(result, plan.history, keep=str(plan.options.get("keep", "all")), figure=_draw(plan, result))
@@ -96,7 +96,7 @@ def resume_command(history: Path, *more: str) -> str:
     return shlex.join(["dhflow", "resume", str(history), *more])
 
 
-def _run_study(plan: Plan, *, is_new: bool) -> Result:
+def _run_study(plan: Plan) -> Result:
     from dhflow.study import Study
 
     study: Study | None = None
@@ -117,9 +117,6 @@ def _run_study(plan: Plan, *, is_new: bool) -> Result:
         if study is not None and study.trials:
             _add_note(error, f"{_standing(plan, study)}. When it is mended, go on with: {resume_command(plan.history)}")
         raise
-    finally:
-        if is_new and study is not None and not study.trials:
-            _discard(plan.history)
 
 
 def _check_limits(options: Mapping[str, Any]) -> None:
@@ -161,14 +158,6 @@ def _after_interrupt(plan: Plan, study: Study | None, reason: str) -> str:
     if study is None or not study.trials:
         return f"{reason}, before the first trial"
     return f"{reason}. {_standing(plan, study)}.\ngo on with: {resume_command(plan.history)}"
-
-
-def _discard(history: Path) -> None:
-    """Remove a history that was made for a search that never began, so that the mended command just works."""
-    from dhflow.history.journal import journal_path
-
-    for path in (history, journal_path(history)):
-        path.unlink(missing_ok=True)
 
 
 def _draw(plan: Plan, result: Result) -> str | None:

@@ -252,6 +252,12 @@ class History:
             self.release()
         return self._journal is None
 
+    def discard(self) -> None:
+        """Let go of the history and remove it; for one in which nothing has happened."""
+        self.release()
+        for path in (self.path, journal_path(self.path)):
+            path.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Let go of the history and leave the journal as it is; for when there is no time to close it."""
         if not self._is_open:

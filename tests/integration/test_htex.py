@@ -132,7 +132,7 @@ def test_an_unpicklable_objective_stops_before_any_worker_starts(tmp_path: Path)
     with pytest.raises(ExecutionError, match="lock"):
         search(objective, SPACE, site="laptop", searcher="random", max_trials=2, history=tmp_path / "h.h5")
     assert time.monotonic() - began < 2.0
-    assert load(tmp_path / "h.h5").trials == []
+    assert not list(tmp_path.glob("h.h5")), "a history without a trial would stand in the way of the mended call"
 
 
 def test_objectives_of_main_work_on_workers(tmp_path: Path) -> None:

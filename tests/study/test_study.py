@@ -404,3 +404,16 @@ def test_results_without_a_completed_trial_say_why() -> None:
     study.tell(study.ask(), failed="out of memory")
     with pytest.raises(SearchError, match="out of memory"):
         _ = study.best
+
+
+def test_a_study_that_never_began_leaves_no_history(tmp_path: Path) -> None:
+    file = tmp_path / "study.h5"
+    Study(SPACE, searcher="random", history=file).close()
+    with on_threads(1) as pool, pytest.raises(ExecutionError):
+        search(lambda a, b, c: 0.0, SPACE, site=pool, searcher="random", max_trials=1, history=file)
+    assert not file.exists()
+    with on_threads(1) as pool:
+        assert len(search(square, SPACE, site=pool, searcher="random", max_trials=1, history=file)) == 1
+    with Study(SPACE, searcher="random", history=file, resume=True):
+        pass
+    assert len(load(file)) == 1
