@@ -18,6 +18,7 @@ from dhflow.background import BackgroundRun
 from dhflow.errors import HistoryError, ObjectiveError, SearchError, SpaceError, SpaceExhaustedError, UnknownTrialError
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.resume import recovered, replay
+from dhflow.flow.run_directory import clear_run_directory
 from dhflow.flow.session import Session
 from dhflow.flow.settings import RunOptions, RunSettings
 from dhflow.history import History
@@ -362,6 +363,7 @@ class Study:
                 raise
         else:
             self._history = History.create(path, header)
+            clear_run_directory(path)
             self.record = self._history.record
             self._header = header
 

@@ -77,3 +77,8 @@ class RunDirectory:
 def run_path(history: Path) -> Path:
     """Return the run directory that belongs to a history file."""
     return history.with_name(history.name + ".run")
+
+
+def clear_run_directory(history: Path) -> None:
+    """Remove what a history of the same name has left behind: its results must not be taken for a new study's."""
+    shutil.rmtree(run_path(history), ignore_errors=True)

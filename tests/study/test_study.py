@@ -417,3 +417,15 @@ def test_a_study_that_never_began_leaves_no_history(tmp_path: Path) -> None:
     with Study(SPACE, searcher="random", history=file, resume=True):
         pass
     assert len(load(file)) == 1
+
+
+def test_results_left_by_a_deleted_history_are_not_harvested(tmp_path: Path) -> None:
+    file = tmp_path / "study.h5"
+    with on_threads(1) as pool:
+        search(lambda config: -1.0, SPACE, site=pool, searcher="random", seed=1, max_trials=2, history=file)
+        file.unlink()
+        assert (tmp_path / "study.h5.run" / "trials" / "0").is_dir()
+        result = search(
+            lambda config: time.sleep(5) or 1.0, SPACE, site=pool, searcher="random", seed=1, max_trials=1, history=file
+        )
+    assert result.best.objective == 1.0
