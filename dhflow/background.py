@@ -31,9 +31,12 @@ class BackgroundRun:
     def __init__(self, study: Study, objective: Any, options: RunOptions) -> None:
         self.trials: queue.SimpleQueue[Trial | None] = queue.SimpleQueue()
         self.future: Future[Result] = Future()
+        # Not to be cancelled: whoever waits may leave, and the run still ends in order.
+        self.future.set_running_or_notify_cancel()
         self._study = study
-        options = {**options, "observers": [*options.get("observers", ()), self]}
-        self._thread = threading.Thread(target=self._run, args=(objective, options), name="dhflow-run", daemon=True)
+        watched: RunOptions = {**options, "observers": [*options.get("observers", ()), self]}
+        self._session = study.open_session(objective, watched)
+        self._thread = threading.Thread(target=self._run, name="dhflow-run", daemon=True)
         self._thread.start()
 
     def trial_ended(self, trial: Trial) -> None:
@@ -45,7 +48,7 @@ class BackgroundRun:
 
     def stop(self) -> None:
         """Ask the session to end."""
-        self._study.stop("its reader left")
+        self._session.stop("its reader left")
 
     def finish(self) -> None:
         """Stop if it still runs, wait, and raise what the run raised."""
@@ -54,9 +57,9 @@ class BackgroundRun:
         self._thread.join()
         self.future.result()
 
-    def _run(self, objective: Any, options: RunOptions) -> None:
+    def _run(self) -> None:
         try:
-            self.future.set_result(self._study.run(objective, **options))
+            self.future.set_result(self._study.run_session(self._session))
         except BaseException as error:  # noqa: BLE001 - it is the future's to raise
             self.future.set_exception(error)
         finally:

@@ -249,7 +249,10 @@ class Study:
         -------
         Result
         """
-        session = self._open_session(objective, options)
+        return self.run_session(self.open_session(objective, options))
+
+    def run_session(self, session: Session) -> Result:
+        """Run a session made by :meth:`open_session`, to its end."""
         try:
             self._reason = session.run()
         finally:
@@ -374,7 +377,8 @@ class Study:
             return searcher
         return make_searcher(searcher, self.space, seed=self.seed, **options)
 
-    def _open_session(self, objective: Objective | None, options: RunOptions) -> Session:
+    def open_session(self, objective: Objective | None, options: RunOptions) -> Session:
+        """Check the options of a run and return its session, which can be stopped before it has begun."""
         self._refuse_while_running("run")
         chosen = objective if objective is not None else (self.problem.objective if self.problem else None)
         if chosen is None:

@@ -134,7 +134,7 @@ class Driver:
             reason = self._step([Slots(self.pool.n_slots, self.pool.n_nodes), *self._understand(self._drain())])
             while reason is None:
                 reason = self._step(self._wait())
-        except HistoryError as error:
+        except BaseException as error:
             self._give_up_after(error)
             raise
         finally:
@@ -286,7 +286,7 @@ class Driver:
                 _log.warning("trial %d outlived its limit in a thread that nothing can end: its slot is lost", trial_id)
             self.post(found)
 
-    def _give_up_after(self, error: Exception) -> None:
+    def _give_up_after(self, error: BaseException) -> None:
         """Record running trials as given up, so that the history says what happened; resume runs them again."""
         records = self.loop.give_up_all(f"the session failed: {error}", wall=time.time())
         try:

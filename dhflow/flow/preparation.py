@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dhflow.errors import SearchError
@@ -12,7 +14,7 @@ from dhflow.flow.call import AppCall, Call, EvaluateCall
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.pool import Pool, PoolPlan
 from dhflow.flow.run_directory import RunDirectory
-from dhflow.flow.settings import RunSettings
+from dhflow.flow.settings import DEFAULT_SITE, RunSettings
 from dhflow.train import CommandSource, EvaluationSettings, FunctionSource, make_source
 from dhflow.train.sharing import shared_objective
 
@@ -61,6 +63,32 @@ def prepared_call(
             full_budget=parts.full_budget,
         )
         yield lambda pool: EvaluateCall(pool, evaluation, directory)
+
+
+def pool_settings(objective: Callable[..., Any] | str, settings: RunSettings) -> RunSettings:
+    """Return the settings with the pool on which this objective really runs.
+
+    A Parsl app brings its own kernel and executors; they say how many trials run at once.
+
+    Raises
+    ------
+    SearchError
+        If a site is named beside an app, or the app's kernel is not loaded.
+    """
+    if not is_parsl_app(objective) or not isinstance(settings.site, str | Path):
+        return settings
+    if settings.site != DEFAULT_SITE or settings.site_set:
+        raise SearchError("a Parsl app runs on its own kernel: leave the site out, or pass the plain function")
+    import parsl
+    from parsl.errors import NoDataFlowKernelError
+
+    app: Any = objective
+    try:
+        kernel = app.data_flow_kernel or parsl.dfk()
+    except NoDataFlowKernelError as error:
+        raise SearchError("the objective is a Parsl app and no kernel is loaded: call parsl.load(...) first") from error
+    labels = None if app.executors == "all" else list(app.executors)
+    return replace(settings, site=kernel, executors=settings.executors or labels)
 
 
 def is_parsl_app(objective: object) -> bool:

@@ -21,7 +21,7 @@ from dhflow.flow.limits import Limits
 from dhflow.flow.loop import CompletionLoop, LoopSettings
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.pool import Pool, PoolPlan, plan_pool
-from dhflow.flow.preparation import prepared_call
+from dhflow.flow.preparation import pool_settings, prepared_call
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.settings import RunSettings
 from dhflow.history.event import Event, SessionEnded, SessionStarted
@@ -78,13 +78,14 @@ class Session:
         KeyboardInterrupt
             After Ctrl-C or SIGTERM, when everything is recorded and closed.
         """
+        where = pool_settings(self._objective, self._settings)
         directory = RunDirectory(self._parts.history_path, keep=self._settings.keep)
         try:
             plan = plan_pool(
-                self._settings.site,
-                site_set=self._settings.site_set,
-                executors=self._settings.executors,
-                workers=self._settings.workers,
+                where.site,
+                site_set=where.site_set,
+                executors=where.executors,
+                workers=where.workers,
                 run_directory=directory.parsl,
             )
             with prepared_call(self._objective, self._parts, self._settings, directory, plan) as call_on:

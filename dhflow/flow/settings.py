@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from dhflow.flow.driver import Observer
 
 
+DEFAULT_SITE = "laptop"
+
+
 class RunOptions(TypedDict, total=False):
     """The keyword arguments of ``Study.run``, ``search`` and ``search_app``; see :class:`RunSettings`."""
 
@@ -86,7 +89,7 @@ class RunSettings:
         JSON that is kept with the session in the history: where a later one finds the problem and these options.
     """
 
-    site: str | Path | ParslConfig | DataFlowKernel | Executor = "laptop"
+    site: str | Path | ParslConfig | DataFlowKernel | Executor = DEFAULT_SITE
     site_set: Mapping[str, Any] = field(default_factory=dict)
     executors: Sequence[str] | None = None
     workers: int | None = None

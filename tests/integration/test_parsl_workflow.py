@@ -97,6 +97,18 @@ def test_an_existing_python_app_is_the_objective(kernel: object) -> None:
     assert all(each.metrics["square"] == pytest.approx(each.config["x"] ** 2) for each in result)
 
 
+def test_an_app_runs_on_its_own_kernel_and_executors(kernel: object) -> None:
+    @python_app(executors=["narrow"])
+    def app(x: float) -> float:
+        return x
+
+    result = search(app, SPACE, searcher="random", seed=1, max_trials=3)
+    info = result.record.sessions[0][0].info
+    assert (info["site"], info["n_slots"]) == ("the loaded Parsl kernel", 1)
+    with pytest.raises(SearchError, match="leave the site out"):
+        search(app, SPACE, site="laptop", site_set={"workers": 2}, max_trials=1)
+
+
 def test_an_app_that_raises_is_a_failed_trial(kernel: object) -> None:
     @python_app
     def app(x: float) -> float:

@@ -311,6 +311,24 @@ def test_the_async_forms_run_beside_the_event_loop() -> None:
     assert ticks > 3
 
 
+def test_a_run_cancelled_before_it_began_stops(tmp_path: Path) -> None:
+    async def main() -> int:
+        study = Study(SPACE, searcher="random", seed=1)
+        with on_threads(1) as pool:
+            run = asyncio.create_task(study.run_async(lambda _: time.sleep(0.05) or 1.0, site=pool, max_trials=10**6))
+            await asyncio.sleep(0)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            for _ in range(100):
+                await asyncio.sleep(0.1)
+                if not any(each.name == "dhflow-run" for each in threading.enumerate()):
+                    return len(study.trials)
+        return -1
+
+    assert 0 <= asyncio.run(main()) < 100
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
