@@ -130,13 +130,14 @@ def test_a_driver_that_was_killed_is_not_said_to_run(
 def test_an_empty_history_can_be_shown(folder: Path, dhflow: Any) -> None:
     from dhflow import Float, SearchSpace, Study
 
-    Study(SearchSpace({"x": Float(0, 1)}), history="empty.h5", searcher="random").close()
-    ran = dhflow("show", "empty.h5")
-    assert ran.code == 0
-    assert "none yet" in ran.out
-    assert dhflow("show", "empty.h5", "--failed").out.startswith("nothing failed")
-    assert json.loads(dhflow("show", "empty.h5", "--json").out)["summary"]["best"] is None
-    assert dhflow("plot", "empty.h5").code == 1
+    # Open: one that is closed without a trial is removed.
+    with Study(SearchSpace({"x": Float(0, 1)}), history="empty.h5", searcher="random"):
+        ran = dhflow("show", "empty.h5")
+        assert ran.code == 0
+        assert "none yet" in ran.out
+        assert dhflow("show", "empty.h5", "--failed").out.startswith("nothing failed")
+        assert json.loads(dhflow("show", "empty.h5", "--json").out)["summary"]["best"] is None
+        assert dhflow("plot", "empty.h5").code == 1
 
 
 # export, plot, sites ------------------------------------------------------------------------------
