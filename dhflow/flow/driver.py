@@ -99,7 +99,7 @@ class Driver:
         self._call = call
         self.run_directory = run_directory
         self._journal = journal
-        self._observers = observers
+        self._observers = list(observers)
         self._inbox: queue.SimpleQueue[LoopEvent | _Done | Exception] = queue.SimpleQueue()
         self.asker = Asker(searcher, loop.record.n_outcomes, self._inbox.put)
         self._wake_at: float | None = None
@@ -107,6 +107,7 @@ class Driver:
         self._next_look = 0.0
         self._hanging: set[tuple[int, int]] = set()
         self._fatal: DhflowError | None = None
+        self._is_stopping = False
         self.began = time.monotonic()
 
     def post(self, event: LoopEvent) -> None:
@@ -115,6 +116,7 @@ class Driver:
 
     def stop(self, reason: str) -> None:
         """Ask the session to end now; running trials get a short grace."""
+        self._is_stopping = True
         self.post(StopAsked(reason))
 
     def run(self) -> str:
@@ -176,8 +178,7 @@ class Driver:
             self.asker.ask_aside(todo.ask, self.loop.pending)
         for trial in todo.announce:
             self.run_directory.tidy(trial)
-            for observer in self._observers:
-                observer.trial_ended(trial)
+            self._notify("trial_ended", trial)
         self._wake_at = todo.wake_at
         if time.monotonic() >= self._next_tick:
             self._tick()
@@ -245,7 +246,7 @@ class Driver:
             try:
                 self._journal.append(events)
             except HistoryError as error:
-                if error.errno not in _FULL or self._is_overdue():
+                if error.errno not in _FULL or self._is_stopping or self._is_overdue():
                     raise
                 self._say(f"paused: {error.strerror or error} - make room on the disk of the history; nothing is lost")
                 time.sleep(_DISK_RETRY_S)
@@ -271,8 +272,16 @@ class Driver:
             self._look_after_running()
         if self._journal is not None and not self.message:
             self._journal.maybe_checkpoint()
-        for observer in self._observers:
-            observer.tick(self)
+        self._notify("tick", self)
+
+    def _notify(self, what: str, about: object) -> None:
+        """Call every observer; one that raises is not called again, and the study goes on."""
+        for observer in list(self._observers):
+            try:
+                getattr(observer, what)(about)
+            except Exception:  # noqa: BLE001 - whatever an observer raises, the study goes on
+                _log.exception("an observer failed in %s and is left out from now on: %r", what, observer)
+                self._observers.remove(observer)
 
     def _look_after_running(self) -> None:
         """Find attempts that have ended without their futures knowing it."""

@@ -194,3 +194,44 @@ def test_observers_see_each_trial_once_and_the_state_now_and_then() -> None:
     run.result()
     assert watcher.ended == [0, 1, 2]
     assert watcher.ticks >= 1
+
+
+def test_an_observer_that_raises_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        n_calls = 0
+
+        def trial_ended(self, trial: Trial) -> None:
+            self.n_calls += 1
+            raise RuntimeError("no")
+
+        def tick(self, driver: object) -> None:
+            pass
+
+    executor, broken = FakeExecutor(1), Broken()
+    run = Run(Study(SPACE, searcher="random", seed=1), executor, max_trials=3, observers=[broken])
+    for _ in range(3):
+        executor.take().run()
+    assert len(run.result()) == 3
+    assert broken.n_calls == 1
+    assert "left out" in caplog.text
+
+
+def test_a_stop_ends_the_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "_DISK_RETRY_S", 0.01)
+    executor = FakeExecutor(1)
+    study = Study(SPACE, searcher="random", seed=1, history=tmp_path / "h.h5")
+    append, refused = History.append, threading.Event()
+
+    def full_for_ever(self: History, events: Sequence[Event]) -> None:
+        if executor.n_submitted >= 1:
+            refused.set()
+            raise HistoryError(errno.ENOSPC, "No space left on device")
+        append(self, events)
+
+    monkeypatch.setattr(History, "append", full_for_ever)
+    run = Run(study, executor, max_trials=4)
+    executor.take().run()
+    assert refused.wait(10)
+    study.stop()
+    with pytest.raises(HistoryError, match="No space left"):
+        run.result()
