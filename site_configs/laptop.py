@@ -17,6 +17,7 @@ from typing import Literal
 
 from parsl import Config
 from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
+from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.logconfigs.file import FileLogging
 from parsl.providers import LocalProvider
 
@@ -95,12 +96,20 @@ def _processes(n_workers: int, threads: int, heartbeat_s: int, worker_init: str)
         heartbeat_period=heartbeat_s,
         heartbeat_threshold=max(8, 4 * heartbeat_s),
         interchange_launch_cmd=_interchange_command(),
+        launch_cmd=_worker_command(),
         provider=LocalProvider(
             init_blocks=1,
             min_blocks=1,
             max_blocks=1,
             worker_init="\n".join(each for each in (exports, worker_init) if each),
         ),
+    )
+
+
+def _worker_command() -> str:
+    """Start workers by this interpreter: Parsl's script is not on PATH where the environment is not activated."""
+    return DEFAULT_LAUNCH_CMD.replace(
+        "process_worker_pool.py", f"{sys.executable} -m parsl.executors.high_throughput.process_worker_pool", 1
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 CLEANUP_TIMEOUT_S = 10.0
 """A kernel that has not closed after this long (a hanging thread) is left to the end of the process."""
+
+_POOL_COMMAND = re.compile(r"^(process_worker_pool\.py|\S+ -m parsl\.executors\.high_throughput\.process_worker_pool) ")
+"""How a launch command begins that starts Parsl's own worker pool."""
 
 _UNKNOWN_SLOTS = "says nothing about its number of workers: pass workers=N"
 
@@ -268,12 +272,12 @@ def _find_parsl_scripts() -> None:
 
 
 def _report_exits(executor: Any) -> None:
-    """Start a HighThroughputExecutor's workers through the pool that notes how they die."""
-    from parsl.executors.high_throughput import executor as htex
-
-    if getattr(executor, "launch_cmd", None) == htex.DEFAULT_LAUNCH_CMD:
-        rest = htex.DEFAULT_LAUNCH_CMD.partition(" ")[2]
-        executor.launch_cmd = f"{_worker_python(executor)} -m dhflow.flow.worker_pool {rest}"
+    """Start a HighThroughputExecutor's workers through the pool that notes how they die; leave other commands alone."""
+    command = getattr(executor, "launch_cmd", None)
+    if command:
+        executor.launch_cmd = _POOL_COMMAND.sub(
+            lambda _: f"{_worker_python(executor)} -m dhflow.flow.worker_pool ", command, count=1
+        )
 
 
 def _worker_python(executor: Any) -> str:

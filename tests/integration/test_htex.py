@@ -158,6 +158,27 @@ def test_objectives_of_main_work_on_workers(tmp_path: Path) -> None:
     assert done.stdout.split() == ["4", "True"], done.stderr
 
 
+def test_the_site_file_serves_a_script_without_dhflow_and_without_an_activated_environment(tmp_path: Path) -> None:
+    site = Path(__file__).parents[2] / "site_configs" / "laptop.py"
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "import runpy, sys, parsl\n"
+        f"make_config = runpy.run_path({str(site)!r})['make_config']\n"
+        "with parsl.load(make_config(workers=1)):\n"
+        "    print(parsl.python_app(abs)(-7).result(), 'dhflow' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.stdout.split() == ["7", "False"], done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_records_everything_and_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
     history, process = _search_in_a_process(tmp_path)
