@@ -119,7 +119,7 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What a worker sends home after one attempt; its JSON form is the attempt's ``result.json``.
+    """What a worker sends home after one attempt; its worker notes it as a line of JSON.
 
     Parameters
     ----------

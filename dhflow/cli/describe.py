@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import UnknownTrialError
 from dhflow.flow.outcome import INTERRUPTED
-from dhflow.flow.run_directory import run_path
+from dhflow.flow.run_directory import attempt_path, run_path
 from dhflow.flow.standing import FULL_BUDGET
 from dhflow.trial import TrialFailure, TrialStatus
 
@@ -109,7 +109,7 @@ def attempt_directory(result: Result, trial: Trial, attempt: Attempt) -> Path | 
     """Return where an attempt's files lie, if they are kept."""
     if result.history is None:
         return None
-    path = run_path(result.history) / "trials" / str(trial.trial_id) / str(attempt.number)
+    path = attempt_path(run_path(result.history), trial.trial_id, attempt.number)
     return path if path.is_dir() else None
 
 

@@ -5,27 +5,26 @@ from __future__ import annotations
 import time
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from dhflow.errors import ExecutionError, ObjectiveError
 from dhflow.flow.message import Finished, Lost
 from dhflow.flow.pool import Pool
-from dhflow.flow.run_directory import RunDirectory
+from dhflow.flow.run_directory import RunDirectory, workers_path
 from dhflow.objective import Objective, read_returned
 from dhflow.train import (
     EvaluationSettings,
     Task,
+    WorkerNotes,
     evaluate,
     last_step,
     read_measurements,
-    read_result,
-    read_start,
     timeout_failure,
 )
-from dhflow.train.packed import evaluate_packed, pack_task, unpack_result
+from dhflow.train.packed import evaluate_packed, pack_settings, pack_task, unpack_result
 from dhflow.trial import Trial, TrialFailure, TrialResult, TrialStatus
 
 _FATAL = ("BadStateException", "ScalingFailed", "DataFlowKernelShutdownError")
@@ -43,8 +42,17 @@ class Call(ABC):
     """Runs trials through one executor."""
 
     @abstractmethod
-    def submit(self, trial: Trial, deadline: float | None) -> Future[Any]:
-        """Hand a trial's current attempt to the executor; `deadline` (epoch seconds) is when the session ends."""
+    def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:
+        """Hand a trial's current attempt to the executor.
+
+        Parameters
+        ----------
+        trial : Trial
+        parent : Trial, optional
+            The trial that it goes on from.
+        deadline : float, optional
+            UTC epoch seconds when the session ends.
+        """
 
     @abstractmethod
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:
@@ -56,10 +64,10 @@ class Call(ABC):
             If no trial can run any more.
         """
 
-    def look_after(self, trial: Trial) -> Finished | Lost | None:
-        """Say what is known of a running attempt whose future is not done: its result, its end, or nothing."""
-        del trial
-        return None
+    def look_after(self, running: Sequence[Trial]) -> list[Finished | Lost]:
+        """Find those of the running attempts, whose futures are not done, that have ended all the same."""
+        del running
+        return []
 
 
 class EvaluateCall(Call):
@@ -75,11 +83,13 @@ class EvaluateCall(Call):
     def __init__(self, pool: Pool, settings: EvaluationSettings, run_directory: RunDirectory) -> None:
         self._pool = pool
         self._settings = settings
+        self._packed_settings = pack_settings(settings)
         self._directory = run_directory
+        self._notes = WorkerNotes(workers_path(run_directory.path))
+        self._open: dict[int, int] = {}
 
-    def submit(self, trial: Trial, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
-        number = len(trial.attempts)
-        parent = trial.parent_id
+    def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
+        number = self._open[trial.trial_id] = len(trial.attempts)
         task = Task(
             trial_id=trial.trial_id,
             attempt=number,
@@ -87,66 +97,97 @@ class EvaluateCall(Call):
             budget=trial.budget,
             seed=trial.seed,
             directory=self._directory.attempt(trial.trial_id, number),
-            continues=None if parent is None else self._directory.attempt(parent, 1),
+            # Its last attempt is the one that ended it: an earlier one was lost.
+            continues=None if parent is None else str(self._directory.last_attempt(parent)),
             deadline=deadline,
             settings=self._settings,
         )
         if self._pool.is_in_process:
             return self._pool.executor.submit(evaluate, task)
-        return self._pool.executor.submit(evaluate_packed, pack_task(task))
+        return self._pool.executor.submit(evaluate_packed, pack_task(task, self._packed_settings))
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
         error = future.exception()
         if error is None:
+            self._open.pop(trial.trial_id, None)
             result = future.result()
             return Finished(result if self._pool.is_in_process else unpack_result(result))
-        directory = self._directory.last_attempt(trial)
-        harvested = read_result(directory)
+        self._notes.refresh(self._open)
+        harvested = self._harvest(trial)
         if harvested is not None:  # the worker died after its work was done
             return Finished(harvested)
         _refuse_fatal(error)
-        return self._lost(trial, directory, error)
+        return self._lost(trial, error)
 
-    def look_after(self, trial: Trial) -> Finished | Lost | None:
-        """Harvest a result that the executor lost, and notice an attempt that outlived its limit unheard."""
-        directory = self._directory.last_attempt(trial)
-        result = read_result(directory)
-        if result is not None:
-            # A worker killed in its next trial takes the last result with it: HTEX sends from a thread of the worker.
-            return Finished(result) if time.time() - result.ended_at > HARVEST_AFTER_S else None
-        if self._settings.timeout_s is None:
+    def look_after(self, running: Sequence[Trial]) -> list[Finished | Lost]:
+        """Harvest results that the executor lost, and notice attempts that outlived their limit unheard."""
+        now = time.time()
+        if not any(now - each.attempts[-1].submitted_at > HARVEST_AFTER_S for each in running):
+            return []
+        self._notes.refresh(self._open)
+        found = (self._look_after(each, now) for each in running)
+        return [each for each in found if each is not None]
+
+    def _look_after(self, trial: Trial, now: float) -> Finished | Lost | None:
+        noted = self._notes.result(trial.trial_id, len(trial.attempts))
+        if noted is None:
+            return self._unheard(trial, now)
+        # A worker killed in its next trial takes the last result with it: HTEX sends from a thread of the worker.
+        result = self._harvest(trial) if now - noted.ended_at > HARVEST_AFTER_S else None
+        return None if result is None else Finished(result)
+
+    def _harvest(self, trial: Trial) -> TrialResult | None:
+        number = len(trial.attempts)
+        result = self._notes.result(trial.trial_id, number)
+        if result is None:
             return None
-        start = read_start(directory)
+        self._open.pop(trial.trial_id, None)
+        return replace(result, measurements=read_measurements(self._directory.last_attempt(trial)))
+
+    def _unheard(self, trial: Trial, now: float) -> Lost | None:
+        limit_s, number = self._settings.timeout_s, len(trial.attempts)
+        start = self._notes.start(trial.trial_id, number)
+        if limit_s is None or start is None:
+            return None
         grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
-        if start is None or time.time() - start.time < self._settings.timeout_s + grace_s:
+        if now - start.time < limit_s + grace_s:
             return None
+        directory = self._directory.last_attempt(trial)
         failure = TrialFailure(
             "TrialTimeoutError",
-            f"did not end after {self._settings.timeout_s:g} s, and nothing can end it",
+            f"did not end after {limit_s:g} s, and nothing can end it",
             host=start.host,
             last_step=last_step(directory),
         )
-        measurements = read_measurements(directory)
-        number, worker = len(trial.attempts), str(start.pid)
+        self._open.pop(trial.trial_id, None)
         return Lost(
-            trial.trial_id, number, failure, start.time, worker, measurements, keeps_slot=self._pool.is_in_process
+            trial.trial_id,
+            number,
+            failure,
+            started_at=start.time,
+            worker=str(start.pid),
+            measurements=read_measurements(directory),
+            keeps_slot=self._pool.is_in_process,
         )
 
-    def _lost(self, trial: Trial, directory: Path, error: BaseException) -> Lost:
-        start = read_start(directory)
+    def _lost(self, trial: Trial, error: BaseException) -> Lost:
+        number, directory = len(trial.attempts), self._directory.last_attempt(trial)
+        start = self._notes.start(trial.trial_id, number)
+        self._notes.save_output(trial.trial_id, number, directory)
+        self._open.pop(trial.trial_id, None)
+        reached = last_step(directory)
         host = start.host if start else str(getattr(error, "hostname", ""))
         signal = self._pool.exit_signal(host, start.pid) if start else ""
         how = f" ({signal})" if signal else ""
-        failure = timeout_failure(directory) or TrialFailure(
-            "TrialLostError",
-            f"the worker was lost{how}: {error}",
-            signal=signal,
-            last_step=last_step(directory),
+        failure = TrialFailure(
+            "TrialLostError", f"the worker was lost{how}: {error}", host=host, signal=signal, last_step=reached
         )
-        failure = replace(failure, host=host)
+        last_words = self._notes.last_words(trial.trial_id, number)
+        if start and last_words:
+            failure = timeout_failure(last_words, start, reached)
         return Lost(
             trial.trial_id,
-            len(trial.attempts),
+            number,
             failure,
             started_at=start.time if start else None,
             worker=str(start.pid) if start else "",
@@ -171,8 +212,8 @@ class AppCall(Call):
         self._objectives = objectives
         self._arguments = arguments
 
-    def submit(self, trial: Trial, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
-        del deadline
+    def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
+        del parent, deadline
         future: Future[Any] = self._app(**trial.config, **self._arguments)
         return future
 

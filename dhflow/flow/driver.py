@@ -147,15 +147,22 @@ class Driver:
         return reason
 
     def _step(self, events: Iterable[LoopEvent]) -> str | None:
-        todo = self.loop.handle(events, now=time.monotonic(), wall=time.time())
-        self.asker.tell(todo.tell)
+        todo = self._handle(events)
         while todo.ask and self.asker.is_cheap:
-            answer = self._ask(todo.ask)
-            more = self.loop.handle([answer], now=time.monotonic(), wall=time.time())
-            self.asker.tell(more.tell)
-            todo = _joined(todo, more)
+            n = todo.ask
+            if todo.submit:
+                # Workers wait for these; what is asked for now will wait for them.
+                todo.ask = 0
+                self._carry_out(todo)
+                todo = Instructions()
+            todo = _joined(todo, self._handle([self._ask(n)]))
         self._carry_out(todo)
         return todo.finish
+
+    def _handle(self, events: Iterable[LoopEvent]) -> Instructions:
+        todo = self.loop.handle(events, now=time.monotonic(), wall=time.time())
+        self.asker.tell(todo.tell)
+        return todo
 
     def _ask(self, n: int) -> LoopEvent:
         try:
@@ -186,7 +193,8 @@ class Driver:
     def _submit(self, trial: Trial) -> None:
         number = len(trial.attempts)
         try:
-            future = self._call.submit(trial, self._deadline())
+            parent = None if trial.parent_id is None else self.loop.record.trials[trial.parent_id]
+            future = self._call.submit(trial, parent, self._deadline())
         except Exception as error:  # noqa: BLE001 - whatever an executor raises, it takes no more trials
             refused = ExecutionError(f"{self.pool.description} takes no trial: {error}")
             refused.__cause__ = error
@@ -285,14 +293,12 @@ class Driver:
 
     def _look_after_running(self) -> None:
         """Find attempts that have ended without their futures knowing it."""
-        for trial_id in self.loop.running:
-            trial = self.loop.record.trials[trial_id]
-            found = self._call.look_after(trial)
-            if found is None:
-                continue
+        for found in self._call.look_after([self.loop.record.trials[each] for each in self.loop.running]):
             if isinstance(found, Lost) and found.keeps_slot:
-                self._hanging.add((trial_id, found.attempt))
-                _log.warning("trial %d outlived its limit in a thread that nothing can end: its slot is lost", trial_id)
+                self._hanging.add((found.trial_id, found.attempt))
+                _log.warning(
+                    "trial %d outlived its limit in a thread that nothing can end: its slot is lost", found.trial_id
+                )
             self.post(found)
 
     def _give_up_after(self, error: BaseException) -> None:

@@ -15,9 +15,11 @@ INTERRUPTED = "Interrupted"
 
 def attempt_of(trial: Trial, result: TrialResult, received_at: float) -> Attempt:
     """Return the running attempt of `trial` completed by what its worker said."""
-    return replace(
-        trial.attempts[-1],
+    running = trial.attempts[-1]
+    return Attempt(  # written out: dataclasses.replace takes five times as long
+        number=running.number,
         status=result.status,
+        submitted_at=running.submitted_at,
         started_at=result.started_at,
         ended_at=result.ended_at,
         received_at=received_at,

@@ -61,6 +61,7 @@ def prepared_call(
             timeout_s=settings.timeout_s,
             output_limit_bytes=settings.output_limit_bytes,
             full_budget=parts.full_budget,
+            workers=str(directory.workers),
         )
         yield lambda pool: EvaluateCall(pool, evaluation, directory)
 

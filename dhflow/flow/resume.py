@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from dhflow.flow.outcome import ended_by, given_up
-from dhflow.flow.run_directory import run_path
+from dhflow.flow.run_directory import attempt_path, run_path, workers_path
 from dhflow.history.event import Event, SessionEnded, StudyRecord
 from dhflow.objective import Objective
 from dhflow.searcher.base import Searcher
-from dhflow.train import read_measurements, read_result
+from dhflow.train import WorkerNotes, read_measurements
 from dhflow.trial import Trial, TrialStatus
 
 
@@ -26,22 +27,25 @@ def recovered(record: StudyRecord, history: Path, objectives: tuple[Objective, .
     record : StudyRecord
         As read; not changed.
     history : Path
-        The history file; the attempts' directories lie beside it.
+        The history file; what its workers noted lies beside it.
     objectives : tuple of Objective
     """
     events: list[Event] = []
     n_outcomes = record.n_outcomes
     now = time.time()
-    for trial_id in sorted(record.trials):
-        trial = record.trials[trial_id]
-        if trial.status is not TrialStatus.RUNNING:
-            continue
-        directory = run_path(history) / "trials" / str(trial_id) / str(len(trial.attempts))
-        result = read_result(directory)
+    running = {each.trial_id: each for each in record.trials.values() if each.status is TrialStatus.RUNNING}
+    notes = WorkerNotes(workers_path(run_path(history)))
+    notes.refresh({trial_id: len(trial.attempts) for trial_id, trial in running.items()})
+    for trial_id in sorted(running):
+        trial, number = running[trial_id], len(running[trial_id].attempts)
+        directory = attempt_path(run_path(history), trial_id, number)
+        result, measurements = notes.result(trial_id, number), read_measurements(directory)
         if result is None or result.status is TrialStatus.LOST:
+            notes.save_output(trial_id, number, directory)
             why = "the driver of its session ended before it came home"
-            events.append(given_up(trial, why, now, read_measurements(directory)))
+            events.append(given_up(trial, why, now, measurements))
             continue
+        result = replace(result, measurements=measurements)
         events.append(ended_by(trial, result, objectives, outcome_number=n_outcomes, received_at=now))
         n_outcomes += 1
     if record.sessions and record.sessions[-1][1] is None:

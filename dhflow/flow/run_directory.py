@@ -4,7 +4,8 @@
 
     owner.json                     who runs the study now: host, process id, when it began
     objective/<sha256>             the objective as workers load it
-    trials/<id>/<attempt>/         one attempt's files, written by its worker alone
+    trials/<id>/<attempt>/         one attempt's files, written by its worker alone; made when there are any
+    workers/<session>/             what the workers of the running session note (dhflow.train.worker_notes)
     parsl/                         Parsl's own logs
 """
 
@@ -20,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
+from dhflow.train.attempt_directory import STOP
+from dhflow.train.worker_notes import NOTES
 from dhflow.trial import Trial, TrialStatus
 
 Keep = Literal["all", "failed", "none"]
@@ -35,22 +38,32 @@ class RunDirectory:
         The history; without one, the directory is temporary and removed by :meth:`close`.
     keep : {"all", "failed", "none"}
         Whose attempt directories stay once their trial is in the history.
+    session : int
+        Number of the session that begins. What the workers of earlier ones noted is removed: it has been
+        read, and a worker of theirs that still lives must find its folder gone.
     """
 
-    def __init__(self, history: Path | None, *, keep: Keep = "all") -> None:
+    def __init__(self, history: Path | None, *, keep: Keep = "all", session: int = 0) -> None:
         self.is_temporary = history is None
         self.keep = keep
         self.path = Path(tempfile.mkdtemp(prefix="dhflow-")) if history is None else run_path(history).absolute()
         self.objectives = self.path / "objective"
         self.parsl = self.path / "parsl"
-        self.objectives.mkdir(parents=True, exist_ok=True)
+        self.workers = workers_path(self.path) / str(session)
+        shutil.rmtree(self.workers.parent, ignore_errors=True)
+        for each in (self.objectives, self.workers):
+            each.mkdir(parents=True, exist_ok=True)
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
         (self.path / "owner.json").write_text(json.dumps(owner))
         self._trials = str(self.path / "trials")
 
     def attempt(self, trial_id: int, number: int) -> str:
-        """Return the directory of one attempt; its worker makes it."""
+        """Return the directory of one attempt; its worker makes it when something goes into it."""
         return f"{self._trials}/{trial_id}/{number}"
+
+    def has_working_workers(self) -> bool:
+        """Tell whether a worker of this session has begun a trial."""
+        return any(self.workers.glob(f"*{NOTES}"))
 
     def last_attempt(self, trial: Trial) -> Path:
         """Return the directory of a trial's last attempt."""
@@ -58,8 +71,10 @@ class RunDirectory:
 
     def request_stop(self, trial: Trial) -> None:
         """Leave the file that makes ``trial.should_stop()`` true."""
+        directory = self.last_attempt(trial)
         with contextlib.suppress(OSError):
-            (self.last_attempt(trial) / "stop").touch()
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / STOP).touch()
 
     def tidy(self, trial: Trial) -> None:
         """Remove the directories of a trial that is in the history, unless they are to be kept."""
@@ -68,8 +83,9 @@ class RunDirectory:
         shutil.rmtree(f"{self._trials}/{trial.trial_id}", ignore_errors=True)
 
     def close(self) -> None:
-        """Say that nobody owns the study any more; remove the directory if it is temporary."""
+        """Say that nobody owns the study any more; remove what only a running session needs."""
         (self.path / "owner.json").unlink(missing_ok=True)
+        shutil.rmtree(self.workers.parent, ignore_errors=True)
         if self.is_temporary:
             shutil.rmtree(self.path, ignore_errors=True)
 
@@ -77,6 +93,16 @@ class RunDirectory:
 def run_path(history: Path) -> Path:
     """Return the run directory that belongs to a history file."""
     return history.with_name(history.name + ".run")
+
+
+def attempt_path(run_directory: Path, trial_id: int, number: int) -> Path:
+    """Return the directory of one attempt in a run directory."""
+    return run_directory / "trials" / str(trial_id) / str(number)
+
+
+def workers_path(run_directory: Path) -> Path:
+    """Return the folder in a run directory for what workers note, with a folder for each session."""
+    return run_directory / "workers"
 
 
 def clear_run_directory(history: Path) -> None:

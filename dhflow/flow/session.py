@@ -79,7 +79,7 @@ class Session:
             After Ctrl-C or SIGTERM, when everything is recorded and closed.
         """
         where = pool_settings(self._objective, self._settings)
-        directory = RunDirectory(self._parts.history_path, keep=self._settings.keep)
+        directory = RunDirectory(self._parts.history_path, keep=self._settings.keep, session=self._number)
         try:
             plan = plan_pool(
                 where.site,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dhflow.flow.outcome import count_losses
@@ -128,7 +127,7 @@ class Tally:
         """Return the session at `now`, seconds of the driver's monotonic clock."""
         driver, loop = self._driver, self._driver.loop
         if not self._has_begun:
-            self._has_begun = self._n_ended > self._n_before or self._has_marker()
+            self._has_begun = self._n_ended > self._n_before or driver.run_directory.has_working_workers()
         if self._has_begun:
             self._speed.add(now, self._n_ended, self._units)
         rates = self._speed.rates(now, self._n_ended, self._units)
@@ -157,11 +156,6 @@ class Tally:
         if loop.stop_reason is not None:
             return f"ending: {loop.stop_reason}" if loop.running else loop.stop_reason
         return "" if self._has_begun else f"waiting for the workers of {self._driver.pool.description}"
-
-    def _has_marker(self) -> bool:
-        """Tell whether a worker has made a running attempt's directory, which it does when it begins."""
-        directory = self._driver.run_directory
-        return any(Path(directory.attempt(*each)).is_dir() for each in self._driver.loop.running.items())
 
     def _until_limit(
         self, now: float, trial_rate: float | None, unit_rate: float | None

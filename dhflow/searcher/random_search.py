@@ -40,9 +40,9 @@ class RandomSearch(DistinctSearcher):
         self._is_endless = any(isinstance(each, Float) and each.when is None for each in space.parameters.values())
         self._block: tuple[int, list[dict[str, Any]]] = (-1, [])
 
-    def _ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Suggestion]:
+    def _answer(self, n: int, pending: Sequence[Trial]) -> list[Suggestion]:
         if not self._is_endless:
-            return super()._ask(n, pending, rng)
+            return super()._answer(n, pending)
         return [Suggestion(self._drawn(index)) for index in range(self._n_suggested, self._n_suggested + n)]
 
     def _fold(self, trials: Sequence[Trial]) -> None:

@@ -1,7 +1,7 @@
 """What runs on a worker: from a task to a trial's result, whatever the user's objective does.
 
 The driver makes a source of the user's objective (:func:`make_source`), puts it into a :class:`Task` and
-has :func:`evaluate` called on a worker. What an attempt leaves on disk, the readers of
+has :func:`evaluate` called on a worker. What an attempt leaves on disk, :class:`WorkerNotes` and the readers of
 :mod:`dhflow.train.attempt_directory` find, also after its worker died. Names are loaded on first use.
 """
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from dhflow.train.attempt_directory import last_step as last_step
     from dhflow.train.attempt_directory import read_measurements as read_measurements
     from dhflow.train.attempt_directory import read_output as read_output
-    from dhflow.train.attempt_directory import read_result as read_result
-    from dhflow.train.attempt_directory import read_start as read_start
-    from dhflow.train.attempt_directory import read_starts as read_starts
-    from dhflow.train.attempt_directory import read_timeout as read_timeout
     from dhflow.train.context import TrialContext as TrialContext
     from dhflow.train.evaluation import evaluate as evaluate
     from dhflow.train.failure import timeout_failure as timeout_failure
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
     from dhflow.train.threads import limit_threads as limit_threads
     from dhflow.train.threads import thread_environment as thread_environment
     from dhflow.train.user_module import load_file_module as load_file_module
+    from dhflow.train.worker_notes import WorkerNotes as WorkerNotes
 
 _HOMES = {
     "CommandSource": "task",
@@ -44,14 +41,11 @@ _HOMES = {
     "pack_objective": "ship",
     "read_measurements": "attempt_directory",
     "read_output": "attempt_directory",
-    "read_result": "attempt_directory",
-    "read_start": "attempt_directory",
-    "read_starts": "attempt_directory",
-    "read_timeout": "attempt_directory",
     "Task": "task",
     "thread_environment": "threads",
     "timeout_failure": "failure",
     "TrialContext": "context",
+    "WorkerNotes": "worker_notes",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 
+from dhflow.errors import TrialLostError
+from dhflow.train.attempt_directory import make_room
 from dhflow.train.spare_file import SpareFile, open_append
 
 _MARKER_BYTES = 100
@@ -33,25 +35,23 @@ class CappedLog:
 
     What goes through :meth:`write` is never lost between head and tail. Other writers (C libraries,
     subprocesses) share the file's descriptor; a line that they write in the very moment of a cut may be.
+    The file is at its path from the first byte on, or from the next :meth:`look` after other writers' first.
 
     Parameters
     ----------
     path : str
+        Made when there is something to write; one that is there is put aside.
     limit_bytes : int
         At most so much is left when the log is closed; at least 1,000.
     spare : SpareFile, optional
-        Gets the file when nothing was written; without one it is removed.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
+        Becomes the file. Needed if others write through :attr:`fd`, and may not write at all.
     """
 
     def __init__(self, path: str, limit_bytes: int, spare: SpareFile | None = None) -> None:
         self.path = path
         self._spare = spare
-        self.fd = open_append(path) if spare is None else spare.move_to(path)
+        self._fd: int | None = None
+        self._is_in_place = False
         limit = max(limit_bytes, _LEAST_LIMIT_BYTES)
         self._limit = limit
         self._head = limit // 2
@@ -60,22 +60,42 @@ class CappedLog:
         self._dropped = 0
         self._unchecked = 0
         self._is_open = True
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler of the objective may print in the middle of a print.
+        self._lock = threading.RLock()
+
+    @property
+    def fd(self) -> int:
+        """The open file.
+
+        Raises
+        ------
+        TrialLostError
+            If it cannot be opened.
+        """
+        with self._lock:
+            if self._fd is None:
+                self._open()
+            return self._fd  # type: ignore[return-value]
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`, cutting the file now and then.
 
         Raises
         ------
+        TrialLostError
+            If the file cannot be put in place.
         OSError
             If the disk is full.
         """
         with self._lock:
             if not self._is_open:
                 return
+            fd = self.fd
+            if not self._is_in_place:
+                self._put_in_place()
             view = memoryview(data)
             while view:
-                n_written = os.write(self.fd, view[: self._limit])
+                n_written = os.write(fd, view[: self._limit])
                 view = view[n_written:]
                 self._unchecked += n_written
                 if self._unchecked > self._limit // 2:
@@ -85,49 +105,84 @@ class CappedLog:
     def look(self) -> bool:
         """Cut the file if it has grown far over its limit; tell whether it had."""
         with self._lock:
-            return self._is_open and self._cut_over(self._limit * _SLACK)
+            if not self._is_open or self._fd is None:
+                return False
+            with contextlib.suppress(TrialLostError):
+                if not self._is_in_place and self._has_content():
+                    self._put_in_place()
+            return self._cut_over(self._limit * _SLACK)
 
     def close(self) -> None:
-        """Cut the file to its limit, close it, and remove it if nothing was written."""
+        """Cut the file to its limit and close it; a file in which nothing is goes away."""
         with self._lock:
             if not self._is_open:
                 return
             self._is_open = False
-            with contextlib.suppress(OSError):
-                if os.fstat(self.fd).st_size > 0:
-                    self._cut_over(self._limit)
-                elif self._spare is not None:
-                    self._spare.keep(self.path, self.fd)
-                    return
-                else:
-                    os.unlink(self.path)  # noqa: PTH108
-            os.close(self.fd)
+            if self._fd is None:
+                return
+            with contextlib.suppress(TrialLostError):  # the log is lost, and the trial is not
+                if not self._is_in_place and self._has_content():
+                    self._put_in_place()
+            self._let_go(self._fd)
+
+    def _open(self) -> None:
+        try:
+            if self._spare is None:
+                make_room(self.path)
+                self._fd = open_append(self.path)
+                self._is_in_place = True
+            else:
+                self._fd = self._spare.take()
+        except OSError as error:
+            raise TrialLostError(f"the attempt's output cannot be kept: {error}") from error
+
+    def _put_in_place(self) -> None:
+        try:
+            if self._spare is not None:
+                self._spare.move_to(self.path)
+        except OSError as error:
+            raise TrialLostError(f"the attempt's directory cannot be written: {error}") from error
+        self._is_in_place = True
+
+    def _let_go(self, fd: int) -> None:
+        if not self._is_in_place and self._spare is not None:
+            self._spare.give_back()
+            return
+        with contextlib.suppress(OSError):
+            if not self._has_content():
+                os.unlink(self.path)  # noqa: PTH108
+            else:
+                self._cut_over(self._limit)
+        os.close(fd)
+
+    def _has_content(self) -> bool:
+        return os.fstat(self._fd).st_size > 0  # type: ignore[arg-type]
 
     def _cut_over(self, allowed: int) -> bool:
         try:
             size = os.fstat(self.fd).st_size
             if size <= allowed:
                 return False
-            self._cut(size)
+            self._cut(self.fd, size)
         except OSError:  # a full disk: what was cut off is gone, the trial is not
             pass
         return True
 
-    def _cut(self, size: int) -> None:
-        tail = _read(self.fd, self._tail, size - self._tail)
+    def _cut(self, fd: int, size: int) -> None:
+        tail = _read(fd, self._tail, size - self._tail)
         for _ in range(_CATCH_UPS):
-            now = os.fstat(self.fd).st_size
+            now = os.fstat(fd).st_size
             if now == size:
                 break
             size = now
-            tail = _read(self.fd, self._tail, size - self._tail)
+            tail = _read(fd, self._tail, size - self._tail)
         self._dropped += size - self._head - self._marker - len(tail)
         marker = f"\n[… {self._dropped:,} bytes of output dropped here …]\n".encode()
-        os.ftruncate(self.fd, self._head)
+        os.ftruncate(fd, self._head)
         self._marker = len(marker)
         view = memoryview(marker + tail)
         while view:
-            view = view[os.write(self.fd, view) :]
+            view = view[os.write(fd, view) :]
 
 
 def _read(fd: int, n_bytes: int, offset: int) -> bytes:

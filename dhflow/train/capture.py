@@ -9,7 +9,6 @@ threads which the objective starts. Both last only while trials run.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import os
@@ -18,8 +17,9 @@ import threading
 from types import TracebackType
 from typing import Any, Protocol
 
+from dhflow.errors import TrialLostError
 from dhflow.train.capped_log import CappedLog, LogWatcher
-from dhflow.train.spare_file import spare_file
+from dhflow.train.spare_file import SpareFile
 
 
 class Capture(Protocol):
@@ -32,42 +32,34 @@ class Capture(Protocol):
     ) -> None: ...
 
 
-def capture_output(path: str | None, limit_bytes: int) -> Capture:
-    """Return what catches the output of the trial that runs in this thread.
+class ProcessCapture:
+    """Redirect file descriptors 1 and 2 of this process; for its main thread.
 
     Parameters
     ----------
-    path : str, optional
-        The log; without one, output is left alone.
+    path : str
+        The log.
     limit_bytes : int
+    spare : SpareFile, optional
+        Becomes the log if anything is written.
 
     Raises
     ------
-    OSError
-        On entering, if the log cannot be opened.
+    TrialLostError
+        On entering, if no file can be opened.
     """
-    if path is None:
-        return contextlib.nullcontext()
-    if threading.current_thread() is threading.main_thread():
-        return ProcessCapture(path, limit_bytes)
-    return ThreadCapture(path, limit_bytes)
 
-
-class ProcessCapture:
-    """Redirect file descriptors 1 and 2 of this process."""
-
-    def __init__(self, path: str, limit_bytes: int) -> None:
-        self._path = path
-        self._limit_bytes = limit_bytes
+    def __init__(self, path: str, limit_bytes: int, spare: SpareFile | None = None) -> None:
+        self._log = CappedLog(path, limit_bytes, spare)
 
     def __enter__(self) -> None:
-        self._log = CappedLog(self._path, self._limit_bytes, spare_file("log"))
+        fd = self._log.fd
         self._streams = (sys.stdout, sys.stderr)
         _flush(*self._streams)
         _flush_c()
         self._saved = (_dup(1), _dup(2))
-        os.dup2(self._log.fd, 1)
-        os.dup2(self._log.fd, 2)
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
         self._outer = _set_log(self._log)
         sys.stdout, sys.stderr = _own_streams()
         _watcher().add(self._log)
@@ -85,14 +77,19 @@ class ProcessCapture:
 
 
 class ThreadCapture:
-    """Route what this thread writes to ``sys.stdout`` and ``sys.stderr``."""
+    """Route what this thread writes to ``sys.stdout`` and ``sys.stderr``.
+
+    Parameters
+    ----------
+    path : str
+        The log.
+    limit_bytes : int
+    """
 
     def __init__(self, path: str, limit_bytes: int) -> None:
-        self._path = path
-        self._limit_bytes = limit_bytes
+        self._log = CappedLog(path, limit_bytes)
 
     def __enter__(self) -> None:
-        self._log = CappedLog(self._path, self._limit_bytes)
         _ROUTES.add(self._log)
 
     def __exit__(self, *_: object) -> None:
@@ -264,9 +261,11 @@ def _dup(fd: int) -> int:
 
 
 def _flush(*streams: Any) -> None:
-    for stream in streams:
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # full disk, closed, None
+    for stream in {id(each): each for each in streams}.values():
+        try:
             stream.flush()
+        except (OSError, ValueError, AttributeError, TrialLostError):
+            continue
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dhflow.errors import ObjectiveError
-from dhflow.train.attempt_directory import RECORDS, STOP
+from dhflow.train.attempt_directory import RECORDS, STOP, make_directory
 from dhflow.train.curve import Curve, to_line
+from dhflow.train.line_file import LineFile
 from dhflow.train.task import Task
 from dhflow.trial import Measurement
 
@@ -52,10 +53,10 @@ class TrialContext:
         # Re-entrant: a timeout's exception may strike between taking the lock and entering its block.
         self._lock = threading.RLock()
         self._curve = Curve()
-        self._records_fd: int | None = None
-        self._is_line_torn = False
+        self._records: LineFile | None = None
         self._is_last_written = True
         self._is_closed = False
+        self._has_directory = False
         self._temporary: Path | None = None
         self._limit_ends: float | None = None
         self._next_stop_check = 0.0
@@ -90,20 +91,26 @@ class TrialContext:
 
     @property
     def dir(self) -> Path:
-        """The attempt's directory, for checkpoints and other files.
+        """The attempt's directory, for checkpoints and other files; made when first asked for.
 
-        In a study without files it is made when first asked for and removed when the trial ends.
+        In a study without files it is temporary and removed when the trial ends.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made.
         """
-        if self._task.directory is not None:
-            return Path(self._task.directory)
         with self._lock:
+            if self._task.directory is not None:
+                self._make_directory(self._task.directory)
+                return Path(self._task.directory)
             if self._temporary is None:
                 self._temporary = Path(tempfile.mkdtemp(prefix=f"dhflow-trial-{self.trial_id}-"))
             return self._temporary
 
     @property
     def continues(self) -> Path | None:
-        """The directory of the attempt that this trial goes on from, or None."""
+        """The directory of the attempt that this trial goes on from, or None; absent if that kept no files."""
         return None if self._task.continues is None else Path(self._task.continues)
 
     @property
@@ -166,19 +173,22 @@ class TrialContext:
     def _has_stop_file(self) -> bool:
         return self._task.directory is not None and os.path.exists(f"{self._task.directory}/{STOP}")  # noqa: PTH110
 
+    def _make_directory(self, directory: str) -> None:
+        # Once: an objective may remove it, as scripts do that clean up.
+        if not self._has_directory:
+            make_directory(directory)
+            self._has_directory = True
+
     def _append(self, line: bytes) -> None:
-        if self._task.directory is None:
+        directory = self._task.directory
+        if directory is None:
             return
         # A report is worth less than the trial: on a full disk it stays in memory and goes home with the result.
-        try:
-            if self._records_fd is None:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                self._records_fd = os.open(f"{self._task.directory}/{RECORDS}", flags, 0o644)
-            if self._is_line_torn:
-                line = b"\n" + line
-            self._is_line_torn = os.write(self._records_fd, line) < len(line)
-        except OSError:
-            self._is_line_torn = True
+        with contextlib.suppress(OSError):
+            if self._records is None:
+                self._make_directory(directory)
+                self._records = LineFile(f"{directory}/{RECORDS}")
+            self._records.append(line)
 
 
 class Summary(NamedTuple):
@@ -203,9 +213,8 @@ def close_context(context: TrialContext) -> Summary:
             last = context._curve.skipped_last
             if last is not None and not context._is_last_written:
                 context._append(to_line(last))
-            if context._records_fd is not None:
-                with contextlib.suppress(OSError):
-                    os.close(context._records_fd)
+            if context._records is not None:
+                context._records.close()
             if context._temporary is not None:
                 shutil.rmtree(context._temporary, ignore_errors=True)
         curve = context._curve

@@ -1,8 +1,8 @@
 """One attempt of a trial, from its task to its result; what a worker calls.
 
-Order of events: the attempt's directory and its start marker; output redirected; the objective loaded
-and the worker prepared; the time limit armed; the objective called; everything put back; ``result.json``
-written; the result returned. Whatever the objective does short of ending its process becomes a result.
+Order of events: the start noted; output redirected; the objective loaded and the worker prepared; the time
+limit armed; the objective called; everything put back; the result noted; the result returned. Whatever the
+objective does short of ending its process becomes a result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dhflow.errors import TrialTimeoutError
 from dhflow.objective import MetricValue, read_returned
-from dhflow.train.attempt_directory import STOP, begin, host_name, read_curve, write_result
+from dhflow.train.attempt_directory import STOP, make_directory, read_curve
 from dhflow.train.context import Summary, TrialContext, close_context
 from dhflow.train.failure import describe, is_interrupt, is_retryable
 from dhflow.train.loading import location_of
@@ -26,6 +26,8 @@ from dhflow.train.run_command import CommandFailedError, run_command
 from dhflow.train.run_function import run_function
 from dhflow.train.task import CommandSource, FunctionSource, Task
 from dhflow.train.threads import limit_threads_of_worker
+from dhflow.train.worker_files import WorkerFiles, worker_files
+from dhflow.train.worker_notes import host_name
 from dhflow.trial import Measurement, TrialFailure, TrialResult, TrialStatus
 
 _is_prepared = False
@@ -54,7 +56,7 @@ def evaluate(task: Task) -> TrialResult:
         COMPLETED with the objective's values. STOPPED, with the budget that the reported steps reached,
         if the objective was told to stop and then returned a value before the end of its budget.
         FAILED if it raised, called ``sys.exit``, returned no finite number or outlived its limit. LOST,
-        to be tried again, if the worker could not do its part: a full disk, an attempt's directory
+        to be tried again, if the worker could not do its part: a full disk, a run directory
         that cannot be written, an objective that cannot be read.
 
     Raises
@@ -63,8 +65,9 @@ def evaluate(task: Task) -> TrialResult:
         On Ctrl-C in the main thread; an objective that raises it itself has failed. No Exception is raised.
     """
     started_at = time.time()
+    files = None if task.settings.workers is None else worker_files(task.settings.workers)
     try:
-        outcome = _begin_and_run(task)
+        outcome = _begin_and_run(task, files)
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it
         outcome = _Outcome(TrialStatus.LOST, failure=describe(error))
     result = TrialResult(
@@ -81,23 +84,23 @@ def evaluate(task: Task) -> TrialResult:
         worker=_worker_name(),
         budget=outcome.budget,
     )
-    if task.directory is not None:
-        # The result goes home in any case; the file is for a driver that is not there to hear it.
+    if files is not None:
+        # The result goes home in any case; the note is for a driver that is not there to hear it.
         with contextlib.suppress(OSError, ValueError, TypeError):
-            write_result(task.directory, result)
+            files.end(result)
     return result
 
 
-def _begin_and_run(task: Task) -> _Outcome:
+def _begin_and_run(task: Task, files: WorkerFiles | None) -> _Outcome:
     _prepare_process()
-    if task.directory is not None:
+    if files is not None:
         try:
-            begin(task.directory)
+            files.begin(task)
         except OSError as error:
-            failure = describe(error, message=f"the attempt's directory cannot be written: {error}")
+            failure = describe(error, message=f"the run directory cannot be written: {error}")
             return _Outcome(TrialStatus.LOST, failure=failure)
     source = task.settings.source
-    return _run_command(source, task) if isinstance(source, CommandSource) else _run_function(source, task)
+    return _run_command(source, task) if isinstance(source, CommandSource) else _run_function(source, task, files)
 
 
 def _prepare_process() -> None:
@@ -112,10 +115,10 @@ def _worker_name() -> str:
     return str(os.getpid()) if thread is threading.main_thread() else f"{os.getpid()}-{thread.name}"
 
 
-def _run_function(source: FunctionSource, task: Task) -> _Outcome:
+def _run_function(source: FunctionSource, task: Task, files: WorkerFiles | None) -> _Outcome:
     context = TrialContext(task)
     try:
-        values, metrics = run_function(source, task, context)
+        values, metrics = run_function(source, task, context, files)
     except BaseException as error:
         summary = close_context(context)
         if is_interrupt(error) and threading.current_thread() is threading.main_thread():
@@ -140,6 +143,7 @@ def _run_command(source: CommandSource, task: Task) -> _Outcome:
 @contextlib.contextmanager
 def _attempt_files(task: Task) -> Iterator[Path]:
     if task.directory is not None:
+        make_directory(task.directory)
         yield Path(task.directory)
     else:
         with tempfile.TemporaryDirectory(prefix=f"dhflow-trial-{task.trial_id}-") as directory:

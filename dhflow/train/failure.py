@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from dhflow.errors import TrialLostError
-from dhflow.train.attempt_directory import PathLike, host_name, last_step, read_start, read_timeout
 from dhflow.train.user_code import is_user_file, is_worker_file
+from dhflow.train.worker_notes import Start, host_name
 from dhflow.trial import TrialFailure
 
 MAX_MESSAGE_CHARS = 4_000
@@ -82,19 +82,24 @@ def is_interrupt(error: BaseException) -> bool:
     return deepest.tb_frame.f_code.co_code[deepest.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
-def timeout_failure(directory: PathLike) -> TrialFailure | None:
-    """Return the failure of an attempt whose worker killed itself for the time limit, or None if it did not."""
-    text = read_timeout(directory)
-    if text is None:
-        return None
-    start = read_start(directory)
+def timeout_failure(text: str, start: Start, last_step: int | None) -> TrialFailure:
+    """Return the failure of an attempt whose worker killed itself for the time limit.
+
+    Parameters
+    ----------
+    text : str
+        The tracebacks that it left: :meth:`dhflow.train.worker_notes.WorkerNotes.last_words`.
+    start : Start
+    last_step : int, optional
+        The last step that the trial had reported.
+    """
     return TrialFailure(
         kind="TrialTimeoutError",
         message="outlived its time limit and did not end when asked to; its worker was killed",
         traceback=_middle_cut(text, MAX_TRACEBACK_CHARS),
         location=_hung_line(text),
-        host=start.host if start else "",
-        last_step=last_step(directory),
+        host=start.host,
+        last_step=last_step,
     )
 
 

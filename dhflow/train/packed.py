@@ -1,29 +1,69 @@
 """The same evaluation for executors that carry bytes far more cheaply than objects.
 
-Parsl pickles arguments and results with dill, which takes ten times as long for a task as pickle does;
-for bytes the two cost the same.
+Parsl pickles arguments and results with dill, which takes ten times as long for a task as pickle does; for bytes
+the two cost the same. What is in the bytes are plain tuples, and what all tasks of a study share is unpickled once
+per worker: a worker that wakes for a short trial runs with cold caches, where all code is several times dearer.
 """
 
 from __future__ import annotations
 
+import functools
 import pickle
+from operator import attrgetter
 
 from dhflow.train.evaluation import evaluate
-from dhflow.train.task import Task
-from dhflow.trial import TrialResult
+from dhflow.train.task import EvaluationSettings, Task
+from dhflow.trial import Measurement, TrialFailure, TrialResult, TrialStatus
+
+_TASK_FIELDS = attrgetter("trial_id", "attempt", "config", "budget", "seed", "directory", "continues", "deadline")
+_RESULT_FIELDS = attrgetter(
+    "trial_id", "attempt", "started_at", "ended_at", "values", "metrics", "host", "worker", "budget"
+)
+_FAILURE_FIELDS = attrgetter("kind", "message", "traceback", "location", "host", "signal", "last_step")
 
 
-def pack_task(task: Task) -> bytes:
-    """Return what :func:`evaluate_packed` takes."""
-    return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+def pack_settings(settings: EvaluationSettings) -> bytes:
+    """Return what :func:`pack_task` takes."""
+    return pickle.dumps(settings, pickle.HIGHEST_PROTOCOL)
+
+
+def pack_task(task: Task, settings: bytes) -> bytes:
+    """Return what :func:`evaluate_packed` takes; `settings` are the task's own, packed once for all."""
+    return pickle.dumps((settings, _TASK_FIELDS(task)), pickle.HIGHEST_PROTOCOL)
 
 
 def evaluate_packed(task: bytes) -> bytes:
     """Run one attempt of a trial, as :func:`~dhflow.train.evaluation.evaluate` does."""
-    return pickle.dumps(evaluate(pickle.loads(task)), pickle.HIGHEST_PROTOCOL)
+    settings, (trial_id, attempt, config, budget, seed, directory, continues, deadline) = pickle.loads(task)
+    unpacked = _unpack_settings(settings)
+    result = evaluate(Task(trial_id, attempt, config, budget, seed, directory, continues, deadline, unpacked))
+    measurements = [tuple(each) for each in result.measurements]
+    failure = None if result.failure is None else _FAILURE_FIELDS(result.failure)
+    packed = result.status.value, measurements, failure, _RESULT_FIELDS(result)
+    return pickle.dumps(packed, pickle.HIGHEST_PROTOCOL)
 
 
 def unpack_result(result: bytes) -> TrialResult:
     """Return what the worker packed: our own function on our own worker, as trusted as the executor itself."""
-    unpacked: TrialResult = pickle.loads(result)
+    status, measurements, failure, fields = pickle.loads(result)
+    trial_id, attempt, started_at, ended_at, values, metrics, host, worker, budget = fields
+    return TrialResult(
+        trial_id=trial_id,
+        attempt=attempt,
+        status=TrialStatus(status),
+        started_at=started_at,
+        ended_at=ended_at,
+        values=values,
+        metrics=metrics,
+        measurements=tuple(Measurement._make(each) for each in measurements),
+        failure=None if failure is None else TrialFailure(*failure),
+        host=host,
+        worker=worker,
+        budget=budget,
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _unpack_settings(settings: bytes) -> EvaluationSettings:
+    unpacked: EvaluationSettings = pickle.loads(settings)
     return unpacked

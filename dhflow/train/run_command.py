@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from dhflow.errors import TrialLostError
-from dhflow.train.attempt_directory import CONFIG, OUTPUT, RECORDS, RETURNED, host_name
+from dhflow.train.attempt_directory import CONFIG, OUTPUT, RECORDS, RETURNED
 from dhflow.train.capped_log import CappedLog
 from dhflow.train.command import render
 from dhflow.train.failure import users_line_in_text
 from dhflow.train.task import CommandSource, Task
+from dhflow.train.worker_notes import host_name
 from dhflow.trial import TrialFailure
 
 _CHUNK_BYTES = 65_536

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from dhflow.errors import TrialLostError, TrialTimeoutError
 from dhflow.objective import MetricValue, read_returned
 from dhflow.train import loading
-from dhflow.train.attempt_directory import OUTPUT, TIMEOUT
-from dhflow.train.capture import capture_output
+from dhflow.train.attempt_directory import OUTPUT
+from dhflow.train.capture import Capture, ProcessCapture, ThreadCapture
 from dhflow.train.context import TrialContext, begin_limit
 from dhflow.train.failure import message_of
 from dhflow.train.loading import Loaded
 from dhflow.train.task import EvaluationSettings, FunctionSource, Task
-from dhflow.train.timeout import TimeLimit
+from dhflow.train.timeout import TimeLimit, is_worker_process
+from dhflow.train.worker_files import WorkerFiles
 
 
 def run_function(
-    source: FunctionSource, task: Task, context: TrialContext
+    source: FunctionSource, task: Task, context: TrialContext, files: WorkerFiles | None
 ) -> tuple[dict[str, float], dict[str, MetricValue]]:
     """Call a trial's objective and return its values and metrics.
 
@@ -40,21 +41,24 @@ def run_function(
         Whatever the objective raises.
     """
     settings = task.settings
-    output, timeout = _files(task.directory)
-    with _same_working_directory(), _captured(output, settings.output_limit_bytes):
+    with _same_working_directory(), _captured(task, files):
         loaded = loading.load(source)
         context.prepared = loading.prepare(source.per_worker)
         if settings.timeout_s is None:
             returned = loaded(dict(task.config), context)
         else:
-            returned = _call_limited(loaded, context, settings, settings.timeout_s, timeout)
+            returned = _call_limited(loaded, context, settings, settings.timeout_s, files)
         return read_returned(returned, settings.objectives)
 
 
 def _call_limited(
-    loaded: Loaded, context: TrialContext, settings: EvaluationSettings, limit_s: float, path: str | None
+    loaded: Loaded,
+    context: TrialContext,
+    settings: EvaluationSettings,
+    limit_s: float,
+    files: WorkerFiles | None,
 ) -> object:
-    limit = TimeLimit(limit_s, settings.timeout_grace_s, path) if _is_main_thread() else None
+    limit = _time_limit(limit_s, settings.timeout_grace_s, files) if _is_main_thread() else None
     config = dict(context.config)
     begin_limit(context, limit_s)
     started_at = time.monotonic()
@@ -80,25 +84,26 @@ def _call_limited(
     return returned
 
 
-def _files(directory: str | None) -> tuple[str | None, str | None]:
-    return (None, None) if directory is None else (f"{directory}/{OUTPUT}", f"{directory}/{TIMEOUT}")
+def _time_limit(limit_s: float, grace_s: float, files: WorkerFiles | None) -> TimeLimit:
+    if not is_worker_process():
+        return TimeLimit(limit_s)
+    try:
+        return TimeLimit(limit_s, grace_s, 2 if files is None else files.timeout_fd())
+    except OSError as error:
+        raise TrialLostError(f"the run directory cannot be written: {error}") from error
 
 
 def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-@contextlib.contextmanager
-def _captured(path: str | None, limit_bytes: int) -> Iterator[None]:
-    capture = capture_output(path, limit_bytes)
-    try:
-        capture.__enter__()
-    except OSError as error:
-        raise TrialLostError(f"the attempt's directory cannot be written: {error}") from error
-    try:
-        yield
-    finally:
-        capture.__exit__(None, None, None)
+def _captured(task: Task, files: WorkerFiles | None) -> Capture:
+    if task.directory is None:
+        return contextlib.nullcontext()
+    path, limit_bytes = f"{task.directory}/{OUTPUT}", task.settings.output_limit_bytes
+    if not _is_main_thread():
+        return ThreadCapture(path, limit_bytes)
+    return ProcessCapture(path, limit_bytes, None if files is None else files.spare_log())
 
 
 @contextlib.contextmanager

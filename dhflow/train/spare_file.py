@@ -1,59 +1,68 @@
-"""Files that most trials do not need, handed on from trial to trial while they are empty."""
+"""An empty file, open, that becomes a trial's when something is written to it."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 
-
-@functools.cache
-def spare_file(kind: str) -> SpareFile:
-    """Return this process's spare file of a kind."""
-    # A forked child would share its parent's.
-    os.register_at_fork(after_in_child=spare_file.cache_clear)
-    return SpareFile()
+from dhflow.train.attempt_directory import put_in_place
 
 
 class SpareFile:
-    """An empty file that waits for the next trial: moving a file is far cheaper than making and removing one.
+    """Waits beside a worker for the first trial that needs it; the next trial gets a new one.
 
-    It matters on the parallel file systems of clusters, where each is a request to one busy server. For use
-    in the main thread of one process: :func:`spare_file`.
+    Most trials print nothing. Making and removing a file for each is a request to one busy server on the
+    parallel file systems of clusters; this one is handed on until it is needed. For one trial at a time.
+
+    Parameters
+    ----------
+    path : str
+        Where it waits; nobody else's.
     """
 
-    def __init__(self) -> None:
-        self._kept: tuple[str, int] | None = None
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+        self._is_used = False
 
-    def keep(self, path: str, fd: int) -> None:
-        """Take an open empty file over."""
-        self._drop()
-        self._kept = (path, fd)
-
-    def move_to(self, path: str) -> int:
-        """Return an open file at `path`: the spare one if there is one and nobody has replaced it.
+    def take(self) -> int:
+        """Return the open file, empty.
 
         Raises
         ------
         OSError
-            If there is none and it cannot be made.
+            If it cannot be made.
         """
-        if self._kept is not None and not os.path.exists(path):  # noqa: PTH110 - an earlier try's log stays
-            old, fd = self._kept
-            with contextlib.suppress(OSError):  # removed with its attempt's directory, or another file system
-                ours, there = os.fstat(fd), os.stat(old)  # noqa: PTH116
-                if (ours.st_ino, ours.st_dev, ours.st_size) == (there.st_ino, there.st_dev, 0):
-                    os.rename(old, path)  # noqa: PTH104
-                    self._kept = None
-                    return fd
-            self._drop()
-        return open_append(path)
+        if self._fd is None:
+            self._fd = open_append(self._path)
+        self._is_used = True
+        return self._fd
 
-    def _drop(self) -> None:
-        if self._kept is not None:
+    def move_to(self, path: str) -> None:
+        """Give the file away: it moves to `path`, with what is in it, and whoever took it closes it.
+
+        Raises
+        ------
+        OSError
+            If it cannot be moved; it then stays.
+        """
+        put_in_place(self._path, path)
+        self._fd = None
+        self._is_used = False
+
+    def give_back(self) -> None:
+        """Take the file back, emptied of what could not be moved."""
+        self._is_used = False
+        with contextlib.suppress(OSError):
+            if self._fd is not None and os.fstat(self._fd).st_size > 0:
+                os.ftruncate(self._fd, 0)
+
+    def close(self) -> None:
+        """Close the file unless a trial has it."""
+        if self._fd is not None and not self._is_used:
             with contextlib.suppress(OSError):
-                os.close(self._kept[1])
-            self._kept = None
+                os.close(self._fd)
+            self._fd = None
 
 
 def open_append(path: str) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +76,9 @@ class EvaluationSettings:
         At most so much of a trial's output is kept: its head and its tail.
     full_budget : float, optional
         What a trial without a budget of its own spends; None if the problem declares no budget.
+    workers : str, optional
+        Absolute path of the folder for the workers' own files (:mod:`dhflow.train.worker_notes`). Without
+        one, nothing is noted of an attempt, and a result that the executor loses is lost.
     """
 
     objectives: tuple[Objective, ...]
@@ -85,6 +87,7 @@ class EvaluationSettings:
     timeout_grace_s: float = DEFAULT_TIMEOUT_GRACE_S
     output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
     full_budget: float | None = None
+    workers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,10 @@ class Task:
         Units of the problem's budget; None for the full one.
     seed : int
     directory : str, optional
-        Absolute path of the attempt's directory, made by the worker. Without one, nothing of the
-        attempt is kept but its result.
+        Absolute path of the attempt's directory, made by the worker when something goes into it. Without
+        one, nothing of the attempt is kept but its result.
     continues : str, optional
-        Directory of the attempt that this one goes on from.
+        Directory of the attempt that this one goes on from; it is there if that attempt kept anything.
     deadline : float, optional
         UTC epoch seconds when the study ends; only information for the objective.
     settings : EvaluationSettings
@@ -118,16 +121,7 @@ class Task:
     deadline: float | None
     settings: EvaluationSettings
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Task], tuple[bytes]]:
-        # Parsl pickles with dill, whose pickler is written in Python: bytes cost it nothing, a tree of objects does.
-        values = tuple(dict(self.config) if each == "config" else getattr(self, each) for each in self.__slots__)
-        return _task_from_bytes, (pickle.dumps(values, pickle.HIGHEST_PROTOCOL),)
-
     @property
     def full_or_own_budget(self) -> float | None:
         """The budget in numbers, as far as it is known."""
         return self.settings.full_budget if self.budget is None else self.budget
-
-
-def _task_from_bytes(data: bytes) -> Task:
-    return Task(*pickle.loads(data))

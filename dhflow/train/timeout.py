@@ -2,8 +2,8 @@
 
 First gently: SIGALRM raises :class:`~dhflow.errors.TrialTimeoutError` in the objective, which ends
 sleeps and Python loops and lets it clean up. Then hard, a grace later: faulthandler's own thread,
-which needs no interpreter lock, writes all tracebacks to ``timeout.txt`` and ends the process. The
-driver sees a lost worker and finds the file. Only a worker process is ever killed: a trial that runs
+which needs no interpreter lock, writes all tracebacks to a file and ends the process. The driver sees a
+lost worker and finds the file. Only a worker process is ever killed: a trial that runs
 in the main thread of the user's own program is asked gently and nothing more. Other threads cannot be
 interrupted at all; there the driver gives the slot up.
 
@@ -20,8 +20,7 @@ import sys
 import time
 from types import FrameType
 
-from dhflow.errors import TrialLostError, TrialTimeoutError
-from dhflow.train.spare_file import spare_file
+from dhflow.errors import TrialTimeoutError
 
 _LEAST_TIMER_S = 1e-6
 """A timer of the host's that fell due meanwhile is set to ring at once; zero would switch it off."""
@@ -37,17 +36,16 @@ class TimeLimit:
     ----------
     limit_s : float
     grace_s : float
-    path : str, optional
-        Where the tracebacks go; standard error without it.
+        After the limit, the time until the process is killed.
+    kill_fd : int, optional
+        Open file for the tracebacks of a process that is to be killed; without it, this one never is.
     """
 
-    def __init__(self, limit_s: float, grace_s: float, path: str | None) -> None:
+    def __init__(self, limit_s: float, grace_s: float = 0.0, kill_fd: int | None = None) -> None:
         self.limit_s = limit_s
         self.fired = False
         self._grace_s = grace_s
-        self._is_hard = is_worker_process()
-        self._path = path
-        self._fd: int | None = None
+        self._kill_fd = kill_fd
         self._is_armed = False
         self._is_started = False
         self._previous_handler: signal._HANDLER = signal.SIG_DFL
@@ -55,25 +53,13 @@ class TimeLimit:
         self._started_at = 0.0
 
     def start(self) -> None:
-        """Arm both alarms.
-
-        Raises
-        ------
-        TrialLostError
-            If the file for the tracebacks cannot be opened.
-        """
-        if self._path is not None and self._is_hard:
-            try:
-                self._fd = spare_file("timeout").move_to(self._path)
-            except OSError as error:
-                raise TrialLostError(f"the attempt's directory cannot be written: {error}") from error
+        """Arm both alarms."""
         self._started_at = time.monotonic()
         self._previous_handler = signal.signal(signal.SIGALRM, self._on_alarm) or signal.SIG_DFL
         self._previous_timer = signal.getitimer(signal.ITIMER_REAL)
         self._is_started = True
-        if self._is_hard:
-            file = 2 if self._fd is None else self._fd
-            faulthandler.dump_traceback_later(self.limit_s + self._grace_s, exit=True, file=file)
+        if self._kill_fd is not None:
+            faulthandler.dump_traceback_later(self.limit_s + self._grace_s, exit=True, file=self._kill_fd)
         self._is_armed = True
         signal.setitimer(signal.ITIMER_REAL, self.limit_s)
 
@@ -87,15 +73,13 @@ class TimeLimit:
             return
         self._is_started = False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        if self._is_hard:
+        if self._kill_fd is not None:
             faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, self._previous_handler)
         left, interval = self._previous_timer
         if left > 0:
             left = max(left - (time.monotonic() - self._started_at), _LEAST_TIMER_S)
             signal.setitimer(signal.ITIMER_REAL, left, interval)
-        if self._fd is not None and self._path is not None:
-            spare_file("timeout").keep(self._path, self._fd)
 
     def _on_alarm(self, _signal: int, _frame: FrameType | None) -> None:
         # Raising disarms: the exception strikes once, and never in dhflow's own code after the call.

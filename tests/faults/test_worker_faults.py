@@ -22,14 +22,12 @@ from dhflow.objective import Objective
 from dhflow.train import (
     EvaluationSettings,
     Task,
+    WorkerNotes,
     evaluate,
     last_step,
     make_source,
     read_measurements,
     read_output,
-    read_result,
-    read_start,
-    read_timeout,
     timeout_failure,
 )
 from dhflow.trial import TrialStatus
@@ -42,8 +40,17 @@ PATIENCE_S = 30.0
 
 def task_of(objective: Any, directory: Path, *, blobs: Path | None = None, **settings: Any) -> Task:
     source = make_source(objective, names=["x"], directory=blobs or directory / "objective")
+    workers = directory / "workers" / "0"
+    workers.mkdir(parents=True, exist_ok=True)
     attempt = str(directory / "trials" / "0" / "1")
-    return Task(0, 1, {"x": 1.0}, None, 1, attempt, None, None, EvaluationSettings((Objective(),), source, **settings))
+    evaluation = EvaluationSettings((Objective(),), source, workers=str(workers), **settings)
+    return Task(0, 1, {"x": 1.0}, None, 1, attempt, None, None, evaluation)
+
+
+def notes_of(task: Task) -> WorkerNotes:
+    notes = WorkerNotes(Path(task.settings.workers or "").parent)
+    notes.refresh({task.trial_id: task.attempt})
+    return notes
 
 
 @contextlib.contextmanager
@@ -94,17 +101,17 @@ def swallows_everything(config: dict[str, Any], trial: Any) -> float:
 def test_a_trial_that_cannot_be_interrupted_is_killed_and_names_its_line(tmp_path: Path, objective: Any) -> None:
     task = task_of(objective, tmp_path, timeout_s=0.1, timeout_grace_s=0.3)
     assert exit_code(task) == 1
-    directory = task.directory or ""
-    assert read_result(directory) is None
-    assert "most recent call first" in (read_timeout(directory) or "")
-    failure = timeout_failure(directory)
-    assert failure is not None
+    notes = notes_of(task)
+    assert notes.result(0, 1) is None
+    text, start = notes.last_words(0, 1), notes.start(0, 1)
+    assert "most recent call first" in text
+    assert start is not None
+    failure = timeout_failure(text, start, last_step(task.directory or ""))
     first = objective.__code__.co_firstlineno
     file, _, line = failure.location.rpartition(":")
     assert file == HERE
     assert first < int(line) <= first + 7
     assert failure.last_step == 3
-    assert last_step(directory) == 3
 
 
 def test_a_trial_that_answers_in_its_grace_is_not_killed(tmp_path: Path) -> None:
@@ -118,12 +125,13 @@ def test_a_trial_that_answers_in_its_grace_is_not_killed(tmp_path: Path) -> None
 
     task = task_of(objective, tmp_path, timeout_s=0.1, timeout_grace_s=20.0)
     assert exit_code(task) == 0
-    result = read_result(task.directory or "")
+    notes = notes_of(task)
+    result = notes.result(0, 1)
     assert result is not None
     assert result.failure is not None
     assert result.failure.kind == "TrialTimeoutError"
     assert Path(task.directory or "", "checkpoint").read_text() == "saved"
-    assert read_timeout(task.directory or "") is None
+    assert notes.last_words(0, 1) == ""
 
 
 def test_the_hard_limit_is_taken_down_after_the_trial(tmp_path: Path) -> None:
@@ -155,10 +163,10 @@ def test_a_killed_worker_leaves_start_curve_and_output(tmp_path: Path) -> None:
     task = task_of(objective, tmp_path, timeout_s=30.0)
     assert exit_code(task) == -signal.SIGKILL
     directory = task.directory or ""
-    assert read_result(directory) is None
-    assert read_timeout(directory) is None
-    assert timeout_failure(directory) is None
-    start = read_start(directory)
+    notes = notes_of(task)
+    assert notes.result(0, 1) is None
+    assert notes.last_words(0, 1) == ""
+    start = notes.start(0, 1)
     assert start is not None
     assert start.pid != os.getpid()
     assert last_step(directory) == 5
@@ -171,7 +179,9 @@ def test_a_worker_killed_at_any_moment_leaves_a_whole_result_or_none(tmp_path: P
     script.write_text(
         "import pickle, sys\nfrom dataclasses import replace\nfrom dhflow.train import evaluate\n"
         "task = pickle.load(open(sys.argv[1], 'rb'))\nnumber = 0\nprint('ready', flush=True)\n"
-        "while True:\n    evaluate(replace(task, trial_id=number, directory=f'{sys.argv[2]}/{number}/1'))\n"
+        "settings = replace(task.settings, workers=sys.argv[3])\nwhile True:\n"
+        "    directory = f'{sys.argv[2]}/{number}/1'\n"
+        "    evaluate(replace(task, trial_id=number, directory=directory, settings=settings))\n"
         "    number += 1\n"
     )
 
@@ -184,22 +194,26 @@ def test_a_worker_killed_at_any_moment_leaves_a_whole_result_or_none(tmp_path: P
     environment = {**os.environ, "PYTHONPATH": str(Path(evaluate.__code__.co_filename).parents[2])}
     n_whole = 0
     for moment in range(5):
-        trials = tmp_path / f"run{moment}"
-        command = [sys.executable, str(script), str(tmp_path / "task"), str(trials)]
+        trials, workers = tmp_path / f"run{moment}", tmp_path / f"workers{moment}" / "0"
+        workers.mkdir(parents=True)
+        command = [sys.executable, str(script), str(tmp_path / "task"), str(trials), str(workers)]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             wait_for((trials / str(10 + moment)).exists)
             process.kill()
-        for each in trials.iterdir():
-            result = read_result(each / "1")
+        numbers = [int(each.name) for each in trials.iterdir()]
+        notes = WorkerNotes(workers.parent)
+        notes.refresh(dict.fromkeys(numbers, 1))
+        for number in numbers:
+            assert notes.start(number, 1) is not None
+            result = notes.result(number, 1)
             if result is not None:
                 n_whole += 1
                 assert result.status is TrialStatus.COMPLETED
                 assert result.values == {"objective": 1.0}
-                assert len(result.measurements) == 1
-            read_start(each / "1")
-            read_output(each / "1")
+                assert len(read_measurements(trials / str(number) / "1")) == 1
+                assert read_output(trials / str(number) / "1") == "some output\n"
     assert n_whole >= 5 * 10
 
 
@@ -232,7 +246,7 @@ def test_a_hundred_megabytes_of_output_are_no_failure(tmp_path: Path) -> None:
 
     task = task_of(objective, tmp_path, output_limit_bytes=100_000)
     assert exit_code(task) == 0
-    result = read_result(task.directory or "")
+    result = notes_of(task).result(0, 1)
     assert result is not None
     assert result.status is TrialStatus.COMPLETED
     log = Path(task.directory or "", "output.log")
@@ -274,6 +288,7 @@ def test_a_full_disk_loses_no_result_and_blames_no_trial(small_disk: Path, tmp_p
         return 1.0
 
     blobs = tmp_path / "objective"
+    another = task_of(quiet, small_disk / "another", blobs=blobs)
     result = evaluate(task_of(quiet, small_disk, blobs=blobs))
     assert result.status is TrialStatus.COMPLETED
     assert len(result.measurements) == 1
@@ -281,10 +296,10 @@ def test_a_full_disk_loses_no_result_and_blames_no_trial(small_disk: Path, tmp_p
     result = evaluate(task_of(loud, small_disk, blobs=blobs))
     assert result.status is TrialStatus.LOST
     assert "No space left" in str(result.failure)
-    result = evaluate(task_of(quiet, small_disk / "another", blobs=blobs))
+    result = evaluate(another)
     assert result.status is TrialStatus.LOST
     assert "cannot be written" in str(result.failure)
     (small_disk / "filler").unlink()
     task = task_of(lambda config: 2.0, small_disk, blobs=blobs)
     assert evaluate(task).values == {"objective": 2.0}
-    assert read_result(task.directory or "") is not None
+    assert notes_of(task).result(0, 1) is not None

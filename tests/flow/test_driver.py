@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -18,6 +18,7 @@ from dhflow.history import History
 from dhflow.history.event import Event
 from dhflow.searcher import Searcher
 from dhflow.testing.executor import FakeExecutor
+from dhflow.train import TrialContext
 from dhflow.trial import Suggestion, Trial
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
@@ -26,12 +27,14 @@ SPACE = SearchSpace({"x": Float(0.0, 1.0)})
 class Run:
     """A study running in a thread, on a fake executor."""
 
-    def __init__(self, study: Study, executor: FakeExecutor, **options: object) -> None:
+    def __init__(
+        self, study: Study, executor: FakeExecutor, objective: Callable[..., float] | None = None, **options: object
+    ) -> None:
         self.study, self.executor = study, executor
         self._pool = ThreadPoolExecutor(1)
         self._future: Future = self._pool.submit(
-            study.run, lambda config: config["x"], site=executor, **options
-        )  # fmt: skip
+            study.run, objective or (lambda config: config["x"]), site=executor, **options
+        )
 
     def result(self):
         try:
@@ -105,6 +108,32 @@ def test_a_searcher_that_fails_ends_the_study_in_order(tmp_path: Path) -> None:
         run.result()
     study.close()
     assert load(tmp_path / "h.h5").trials[0].status is TrialStatus.COMPLETED
+
+
+class PromotingSearcher(Searcher):
+    name = "promoting"
+
+    def _ask(self, n: int, pending: Sequence[Trial], rng: object) -> list[Suggestion]:
+        if self.n_asks == 0:
+            return [Suggestion({"x": 0.5})]
+        return [] if pending else [Suggestion({"x": 0.5}, parent_id=0)]
+
+
+def test_a_promotion_goes_on_from_the_attempt_that_completed(tmp_path: Path) -> None:
+    def objective(config: dict[str, float], trial: TrialContext) -> float:
+        if trial.continues is None:
+            (trial.dir / "weights").write_text(f"of attempt {trial.attempt}")
+            return 0.0
+        return float((trial.continues / "weights").read_text() == "of attempt 2")
+
+    executor = FakeExecutor(1)
+    study = Study(SPACE, searcher=PromotingSearcher(SPACE), history=tmp_path / "h.h5")
+    run = Run(study, executor, objective, max_trials=2)
+    executor.take().lose(RuntimeError("the node is gone"))
+    for _ in range(2):
+        executor.take().run()
+    assert [each.objective for each in run.result().trials] == [0.0, 1.0]
+    study.close()
 
 
 class SlowSearcher(Searcher):

@@ -90,7 +90,7 @@ def test_a_session_waits_for_workers_until_one_has_begun(make_session: Any) -> N
     before = tally.look(101.0)
     assert before.phase == "waiting for the workers of site 'laptop'"
     assert (before.n_busy, before.n_workers, before.rate, before.left_s) == (0, 2, None, None)
-    Path(session.run_directory.attempt(0, 1)).mkdir(parents=True)
+    (session.run_directory.workers / "node-7.jsonl").touch()
     after = tally.look(102.0)
     assert (after.phase, after.n_busy) == ("", 2)
 

@@ -12,7 +12,9 @@ from dhflow.history.event import AttemptEnded, SessionEnded, fold
 from dhflow.objective import Objective
 from dhflow.searcher import make_searcher, searcher_names
 from dhflow.testing.loop import LoopBench
-from dhflow.train.attempt_directory import begin, write_result
+from dhflow.train.attempt_directory import make_directory
+from dhflow.train.curve import to_line
+from dhflow.train.worker_notes import result_line
 from dhflow.trial import TrialResult
 
 SPACE = SearchSpace(
@@ -26,16 +28,17 @@ def test_results_that_workers_had_written_are_harvested(tmp_path: Path) -> None:
     bench.complete(0)
     history = tmp_path / "h.h5"
     directory = RunDirectory(history)
-    begin(directory.attempt(1, 1))
-    write_result(
-        directory.attempt(1, 1), TrialResult(1, 1, TrialStatus.COMPLETED, 5.0, 6.0, values={"objective": 0.25})
-    )
+    result = TrialResult(1, 1, TrialStatus.COMPLETED, 5.0, 6.0, values={"objective": 0.25})
+    (directory.workers / "node-7.jsonl").write_bytes(result_line(result))
+    make_directory(directory.attempt(1, 1))
+    Path(directory.attempt(1, 1), "records.jsonl").write_bytes(to_line((3, 5.5, {"loss": 0.5})))
     record = fold(bench.journal)
     events = recovered(record, history, (Objective(),))
     ended = {each.trial_id: each for each in events if isinstance(each, AttemptEnded)}
     assert set(ended) == set(bench.loop.running)
     assert ended[1].trial_status is TrialStatus.COMPLETED
     assert ended[1].values == {"objective": 0.25}
+    assert [each.step for each in ended[1].measurements] == [3]
     assert ended[1].outcome_number == record.n_outcomes
     others = [each for trial_id, each in ended.items() if trial_id != 1]
     assert all(each.trial_status is TrialStatus.PENDING for each in others)
@@ -76,7 +79,7 @@ def test_run_directories_keep_what_is_asked_for(tmp_path: Path) -> None:
         bench = LoopBench(abort_after=None)
         bench.start(2)
         for trial_id in (0, 1):
-            begin(directory.attempt(trial_id, 1))
+            make_directory(directory.attempt(trial_id, 1))
         bench.complete(0)
         bench.fail(1)
         for trial in bench.told:

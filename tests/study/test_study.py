@@ -18,7 +18,8 @@ from dhflow.errors import (
     SpaceExhaustedError,
     UnknownTrialError,
 )
-from dhflow.trial import Trial, TrialSource
+from dhflow.train.worker_notes import result_line
+from dhflow.trial import Trial, TrialResult, TrialSource
 
 SPACE = SearchSpace({"x": Float(-2.0, 2.0), "n": Integer(1, 5), "kind": Categorical(["a", "b"])})
 
@@ -442,7 +443,10 @@ def test_results_left_by_a_deleted_history_are_not_harvested(tmp_path: Path) -> 
     with on_threads(1) as pool:
         search(lambda config: -1.0, SPACE, site=pool, searcher="random", seed=1, max_trials=2, history=file)
         file.unlink()
-        assert (tmp_path / "study.h5.run" / "trials" / "0").is_dir()
+        stale = TrialResult(0, 1, TrialStatus.COMPLETED, 1.0, 2.0, values={"objective": -1.0})
+        workers = tmp_path / "study.h5.run" / "workers" / "0"
+        workers.mkdir(parents=True)
+        (workers / "node-1.jsonl").write_bytes(result_line(stale))
         result = search(
             lambda config: time.sleep(5) or 1.0, SPACE, site=pool, searcher="random", seed=1, max_trials=1, history=file
         )

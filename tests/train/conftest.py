@@ -35,14 +35,16 @@ def make_task(tmp_path: Path) -> TaskMaker:
         names: tuple[str, ...] | None = None,
         arguments: dict[str, Any] | None = None,
         per_worker: Callable[[], Any] | None = None,
-        directory: Path | None = None,
+        workers: Path | None = None,
         continues: str | None = None,
         deadline: float | None = None,
         **settings: Any,
     ) -> Task:
         config = {"x": 1.5} if config is None else config
         number = next(numbers)
-        attempt = directory or tmp_path / "trials" / str(number) / "1"
+        if workers is None:
+            workers = tmp_path / "workers" / "0"
+            workers.mkdir(parents=True, exist_ok=True)
         source = make_source(
             objective,
             names=tuple(config) if names is None else names,
@@ -56,10 +58,12 @@ def make_task(tmp_path: Path) -> TaskMaker:
             config=config,
             budget=budget,
             seed=7,
-            directory=str(attempt) if has_directory else None,
+            directory=str(tmp_path / "trials" / str(number) / "1") if has_directory else None,
             continues=continues,
             deadline=deadline,
-            settings=EvaluationSettings(objectives, source, **settings),
+            settings=EvaluationSettings(
+                objectives, source, workers=str(workers) if has_directory else None, **settings
+            ),
         )
 
     return make

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dhflow.errors import TrialLostError
 from dhflow.train.capped_log import CappedLog, LogWatcher
 from dhflow.train.spare_file import SpareFile
 
@@ -68,13 +69,14 @@ def test_writing_after_the_end_does_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_earlier_runs_log_is_gone_on_with(tmp_path: Path) -> None:
+def test_an_earlier_starts_log_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("first\n")
     log = CappedLog(str(path), 10_000)
     log.write(b"second\n")
     log.close()
-    assert path.read_text() == "first\nsecond\n"
+    assert path.read_text() == "second\n"
+    assert (tmp_path / "log.1").read_text() == "first\n"
 
 
 def test_a_file_that_others_write_to_is_watched(tmp_path: Path) -> None:
@@ -95,48 +97,46 @@ def test_a_file_that_others_write_to_is_watched(tmp_path: Path) -> None:
     assert dropped(path.read_text()) > 19_000_000
 
 
-def test_an_empty_log_is_handed_on(tmp_path: Path) -> None:
-    spare = SpareFile()
-    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+def test_a_spare_file_waits_until_it_is_needed(tmp_path: Path) -> None:
+    waiting = tmp_path / "spare"
+    spare = SpareFile(str(waiting))
+    first, second, third = (tmp_path / name / "log" for name in ("first", "second", "third"))
     log = CappedLog(str(first), 10_000, spare)
-    number = first.stat().st_ino
+    number = os.fstat(log.fd).st_ino
     log.close()
     log = CappedLog(str(second), 10_000, spare)
-    assert second.stat().st_ino == number
-    assert not first.exists()
     log.write(b"something")
-    log.close()
-    log = CappedLog(str(third), 10_000, spare)
-    log.close()
     assert second.read_text() == "something"
-    assert third.stat().st_ino != number
-
-
-@pytest.mark.parametrize("what", ["removed", "replaced", "written"])
-def test_a_spare_log_that_is_no_longer_ours_is_left(tmp_path: Path, what: str) -> None:
-    spare = SpareFile()
-    first, second = tmp_path / "first", tmp_path / "second"
-    log = CappedLog(str(first), 10_000, spare)
-    fd = os.dup(log.fd)
+    assert second.stat().st_ino == number
     log.close()
-    if what == "written":
-        os.write(fd, b"a process that outlived its trial")
-    else:
-        first.unlink()
-    if what == "replaced":
-        first.write_text("")
-    os.close(fd)
-    log = CappedLog(str(second), 10_000, spare)
-    log.write(b"second")
+    CappedLog(str(third), 10_000, spare).close()
+    log = CappedLog(str(third), 10_000, spare)
+    assert os.fstat(log.fd).st_ino == waiting.stat().st_ino != number
     log.close()
-    assert second.read_text() == "second"
-    assert first.exists() == (what != "removed")
+    spare.close()
+    assert not first.parent.exists()
+    assert not third.parent.exists()
 
 
-def test_an_existing_log_is_not_replaced_by_the_spare_one(tmp_path: Path) -> None:
-    spare = SpareFile()
-    CappedLog(str(tmp_path / "first"), 10_000, spare).close()
-    (tmp_path / "second").write_text("earlier\n")
-    log = CappedLog(str(tmp_path / "second"), 10_000, spare)
+def test_what_others_wrote_goes_to_its_place_at_the_end(tmp_path: Path) -> None:
+    spare = SpareFile(str(tmp_path / "spare"))
+    log = CappedLog(str(tmp_path / "trial" / "log"), 10_000, spare)
+    os.write(log.fd, b"from C")
     log.close()
-    assert (tmp_path / "second").read_text() == "earlier\n"
+    assert (tmp_path / "trial" / "log").read_text() == "from C"
+
+
+def test_a_log_without_a_place_is_lost_and_its_trial_is_not(tmp_path: Path) -> None:
+    (tmp_path / "trial").write_text("in the way")
+    spare = SpareFile(str(tmp_path / "spare"))
+    log = CappedLog(str(tmp_path / "trial" / "log"), 10_000, spare)
+    os.write(log.fd, b"from C")
+    assert not log.look()
+    with pytest.raises(TrialLostError, match="cannot be written"):
+        log.write(b"from Python")
+    log.close()
+    assert (tmp_path / "spare").read_text() == ""
+    log = CappedLog(str(tmp_path / "next" / "log"), 10_000, spare)
+    log.write(b"next")
+    log.close()
+    assert (tmp_path / "next" / "log").read_text() == "next"

@@ -8,13 +8,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dhflow.train.capture import ProcessCapture, ThreadCapture, capture_output
+from dhflow.train.capture import ProcessCapture, ThreadCapture
+from dhflow.train.spare_file import SpareFile
 
 LIMIT = 20_000
 
@@ -46,7 +48,7 @@ WAYS = (
 
 def captured_in_worker(path: str) -> tuple[bool, bool, bool]:
     before = sys.stdout, sys.stderr, os.fstat(1).st_ino, os.fstat(2).st_ino
-    with capture_output(path, LIMIT):
+    with ProcessCapture(path, LIMIT):
         speak_in_every_way()
         is_replaced = sys.stdout is not before[0]
     print("back in the worker's own output", flush=True)
@@ -115,12 +117,29 @@ def test_output_is_in_the_log_while_the_trial_runs(tmp_path: Path) -> None:
     assert seen == "epoch 1\n"
 
 
-def test_a_silent_trial_leaves_an_empty_log_or_none(tmp_path: Path) -> None:
+def test_a_silent_trial_leaves_no_log(tmp_path: Path) -> None:
+    spare = SpareFile(str(tmp_path / "spare"))
     for name in ("first", "second"):
         with ProcessCapture(str(tmp_path / name), LIMIT):
             pass
-    assert not (tmp_path / "first").exists()
-    assert [each.stat().st_size for each in tmp_path.iterdir()] in ([0], [])
+        with ProcessCapture(str(tmp_path / "trial" / name), LIMIT, spare):
+            pass
+    assert [(each.name, each.stat().st_size) for each in tmp_path.iterdir()] == [("spare", 0)]
+    spare.close()
+
+
+def test_output_of_others_is_in_its_place_while_the_trial_runs(tmp_path: Path) -> None:
+    spare = SpareFile(str(tmp_path / "spare"))
+    log = tmp_path / "trial" / "log"
+    with ProcessCapture(str(log), LIMIT, spare):
+        os.write(1, b"from C\n")
+        deadline = time.monotonic() + 10
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert log.read_text() == "from C\n"
+        os.write(1, b"more\n")
+    assert log.read_text() == "from C\nmore\n"
+    assert not (tmp_path / "spare").exists()
 
 
 def test_streams_come_back_after_an_objective_that_replaced_them(tmp_path: Path) -> None:
@@ -140,12 +159,6 @@ def test_captures_nest(tmp_path: Path) -> None:
     assert (tmp_path / "inner").read_text() == "inner\n"
 
 
-def test_without_a_path_output_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    with capture_output(None, LIMIT):
-        print("seen")
-    assert capsys.readouterr().out == "seen\n"
-
-
 def in_threads(n_threads: int, function: Callable[[int], None]) -> None:
     with ThreadPoolExecutor(n_threads) as pool:
         for future in [pool.submit(function, number) for number in range(n_threads)]:
@@ -157,7 +170,7 @@ def test_threads_have_a_log_each(tmp_path: Path, capsys: pytest.CaptureFixture[s
     together = threading.Barrier(5)
 
     def trial(number: int) -> None:
-        with capture_output(str(tmp_path / str(number)), LIMIT):
+        with ThreadCapture(str(tmp_path / str(number)), LIMIT):
             together.wait(5)
             for _ in range(20):
                 print("trial", number)

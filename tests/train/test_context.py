@@ -138,12 +138,13 @@ def test_reports_from_threads_are_whole_lines(make: Callable[..., TrialContext],
 
 
 def test_a_report_survives_a_directory_that_is_gone(make: Callable[..., TrialContext], tmp_path: Path) -> None:
-    trial = make(directory=str(tmp_path / "gone"))
+    (tmp_path / "gone").write_text("in the way")
+    trial = make(directory=str(tmp_path / "gone" / "1"))
     trial.report(1, loss=1.0)
-    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone").unlink()
     trial.report(2, loss=2.0)
     assert len(close_context(trial).measurements) == 2
-    assert [each.step for each in read_measurements(tmp_path / "gone")] == [2]
+    assert [each.step for each in read_measurements(tmp_path / "gone" / "1")] == [2]
 
 
 def test_stop_file_is_looked_up_now_and_then(make: Callable[..., TrialContext], tmp_path: Path, clock: Clock) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,25 @@ import pytest
 
 from dhflow.errors import TrialLostError
 from dhflow.objective import Objective
-from dhflow.train import Task, evaluate, read_measurements, read_output, read_result, read_start, read_timeout
+from dhflow.train import Task, WorkerNotes, evaluate, read_measurements, read_output
+from dhflow.train.worker_files import worker_files
+from dhflow.train.worker_notes import host_name
 from dhflow.trial import TrialResult, TrialStatus
 
 TaskMaker = Callable[..., Task]
 HERE = str(Path(__file__))
+
+
+def notes_of(task: Task) -> WorkerNotes:
+    notes = WorkerNotes(Path(task.settings.workers or "").parent)
+    notes.refresh({task.trial_id: task.attempt})
+    return notes
+
+
+def noted_result(task: Task) -> TrialResult:
+    result = notes_of(task).result(task.trial_id, task.attempt)
+    assert result is not None
+    return result
 
 
 def line_of(function: Any, offset: int = 1) -> str:
@@ -57,9 +72,9 @@ def test_a_value_comes_home_and_stays_in_the_directory(make_task: TaskMaker) -> 
     assert result.worker == str(os.getpid())
     assert before <= result.started_at <= result.ended_at <= time.time()
     assert task.directory is not None
-    assert read_result(task.directory) == result
+    assert noted_result(task) == result
     assert read_output(task.directory) == "working on 1.5\n"
-    start = read_start(task.directory)
+    start = notes_of(task).start(task.trial_id, 1)
     assert start is not None
     assert (start.pid, start.host) == (os.getpid(), result.host)
 
@@ -72,16 +87,18 @@ def test_metrics_reports_and_files(make_task: TaskMaker) -> None:
     assert [each.step for each in result.measurements] == [1, 2, 3]
     assert task.directory is not None
     assert read_measurements(task.directory) == result.measurements
-    assert read_result(task.directory) == result
+    assert noted_result(task) == replace(result, measurements=())
     assert (Path(task.directory) / "checkpoint").read_text() == "weights"
 
 
-def test_a_silent_trial_leaves_only_its_start_and_its_result(make_task: TaskMaker) -> None:
-    evaluate(make_task(lambda config: 0.0))
-    task = make_task(lambda config: 1.0, timeout_s=50.0)
-    evaluate(task)
-    evaluate(make_task(lambda config: 2.0))
-    assert sorted(each.name for each in Path(task.directory or "").iterdir()) == ["result.json", "start.jsonl"]
+def test_silent_trials_leave_their_workers_notes_and_nothing_else(make_task: TaskMaker, tmp_path: Path) -> None:
+    tasks = [make_task(lambda config: 1.0, timeout_s=limit_s) for limit_s in (None, 50.0, None)]
+    for task in tasks:
+        evaluate(task)
+    assert not (tmp_path / "trials").exists()
+    name = f"{host_name()}-{os.getpid()}"
+    assert sorted(each.name for each in (tmp_path / "workers" / "0").iterdir()) == [f"{name}.jsonl", f"{name}.log"]
+    assert len((tmp_path / "workers" / "0" / f"{name}.jsonl").read_text().splitlines()) == 2 * len(tasks)
 
 
 def test_without_a_directory_only_the_result_remains(make_task: TaskMaker, tmp_path: Path) -> None:
@@ -125,7 +142,7 @@ def test_an_exception_names_the_users_line_and_the_last_step(make_task: TaskMake
     assert failure.location == line_of(raises, 2)
     assert failure.last_step == 4
     assert failure.traceback.splitlines()[1].startswith(f'  File "{HERE}"')
-    assert read_result(task.directory or "").failure == failure  # type: ignore[union-attr]
+    assert noted_result(task).failure == failure
 
 
 def nan(config: dict[str, Any]) -> float:
@@ -221,18 +238,39 @@ def test_any_other_os_error_is_the_objectives(make_task: TaskMaker) -> None:
     assert (failure.kind, failure.location) == ("FileNotFoundError", line_of(objective))
 
 
-def test_a_directory_that_cannot_be_made_is_the_workers_trouble(make_task: TaskMaker, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    result = evaluate(make_task(good, directory=tmp_path / "file" / "1"))
+def test_notes_that_cannot_be_made_are_the_workers_trouble(make_task: TaskMaker, tmp_path: Path) -> None:
+    result = evaluate(make_task(good, workers=tmp_path / "gone"))
     assert result.status is TrialStatus.LOST
     assert result.failure is not None
     assert "cannot be written" in result.failure.message
+    assert not (tmp_path / "gone").exists()
 
 
-def test_a_log_that_cannot_be_opened_is_the_workers_trouble(make_task: TaskMaker) -> None:
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_directory_that_cannot_be_made_is_the_workers_trouble(
+    make_task: TaskMaker, tmp_path: Path, in_thread: bool
+) -> None:
+    (tmp_path / "trials").write_text("")
+    with ThreadPoolExecutor(1) as pool:
+        task = make_task(good)
+        result = pool.submit(evaluate, task).result() if in_thread else evaluate(task)
+    assert result.status is TrialStatus.LOST
+    assert "trials" in str(result.failure)
+    assert evaluate(make_task(lambda config: 1.0)).status is TrialStatus.COMPLETED
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_the_output_of_an_earlier_start_is_kept_beside(make_task: TaskMaker, in_thread: bool) -> None:
     task = make_task(good)
-    (Path(task.directory or "") / "output.log").mkdir(parents=True)
-    assert evaluate(task).status is TrialStatus.LOST
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            if in_thread:
+                pool.submit(evaluate, task).result()
+            else:
+                evaluate(task)
+    names = ["output.log", "output.log.1", "output.log.2"]
+    assert sorted(each.name for each in Path(task.directory or "").iterdir()) == names
+    assert {Path(task.directory or "", each).read_text() for each in names} == {"working on 1.5\n"}
 
 
 def test_an_objective_that_is_gone_is_the_workers_trouble(make_task: TaskMaker, tmp_path: Path) -> None:
@@ -244,9 +282,12 @@ def test_an_objective_that_is_gone_is_the_workers_trouble(make_task: TaskMaker, 
     assert "cannot read the objective" in str(result.failure)
 
 
-def test_a_result_that_cannot_be_written_still_comes_home(make_task: TaskMaker) -> None:
-    def objective(config: dict[str, Any], trial: Any) -> float:
-        (trial.dir / "result.json").mkdir()
+def test_a_result_that_cannot_be_noted_still_comes_home(make_task: TaskMaker, tmp_path: Path) -> None:
+    import shutil
+
+    def objective(config: dict[str, Any]) -> float:
+        shutil.rmtree(tmp_path / "workers")
+        worker_files(str(tmp_path / "workers" / "0")).close()
         return 1.0
 
     assert evaluate(make_task(objective)).values == {"objective": 1.0}
@@ -378,7 +419,7 @@ def test_a_trial_told_to_stop_says_how_far_it_came(
     task = make_task(until_told, config={"first": first}, budget=budget, deadline=time.time() - 1)
     result = evaluate(task)
     assert (result.status, result.budget, result.values) == (status, reached, {"objective": 0.5})
-    assert read_result(task.directory or "") == result
+    assert noted_result(task) == replace(result, measurements=())
 
 
 def test_the_drivers_stop_file_is_seen(make_task: TaskMaker) -> None:
@@ -446,7 +487,7 @@ def test_a_task_runs_in_a_worker_process(make_task: TaskMaker, worker: ProcessPo
     assert result.values == {"objective": 6.5}
     assert result.metrics["pid"] == int(result.worker) != os.getpid()
     assert read_output(task.directory or "") == f"from {task.trial_id}\n"
-    assert read_timeout(task.directory or "") is None
+    assert notes_of(task).last_words(task.trial_id, 1) == ""
 
 
 def test_a_package_that_a_worker_lacks_is_a_failed_trial(
@@ -466,7 +507,8 @@ def test_a_package_that_a_worker_lacks_is_a_failed_trial(
 def test_a_result_is_plain_json(make_task: TaskMaker) -> None:
     task = make_task(with_metrics, objectives=(Objective("accuracy"),))
     evaluate(task)
-    data = json.loads((Path(task.directory or "") / "result.json").read_text())
+    (notes,) = Path(task.settings.workers or "").glob("*.jsonl")
+    data = json.loads(notes.read_text().splitlines()[-1])
     assert data["status"] == "completed"
     assert data["values"] == {"accuracy": 0.5}
     assert "measurements" not in data

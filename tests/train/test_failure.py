@@ -13,6 +13,7 @@ from dhflow.errors import ObjectiveError, TrialLostError, TrialTimeoutError
 from dhflow.train import failure as module
 from dhflow.train.failure import describe, is_interrupt, is_retryable, timeout_failure, users_line_in_text
 from dhflow.train.user_code import is_user_file
+from dhflow.train.worker_notes import Start
 
 HERE = str(Path(__file__))
 
@@ -150,15 +151,11 @@ Thread 0x00007e (most recent call first):
 """
 
 
-def test_a_killed_trial_names_the_line_where_it_hung(tmp_path: Path) -> None:
-    assert timeout_failure(tmp_path) is None
-    (tmp_path / "timeout.txt").write_text(DUMP)
-    (tmp_path / "start.jsonl").write_text('{"host": "node7", "pid": 3, "time": 1.0}\n')
-    failure = timeout_failure(tmp_path)
-    assert failure is not None
+def test_a_killed_trial_names_the_line_where_it_hung() -> None:
+    failure = timeout_failure(DUMP, Start("node7", 3, 1.0), 5)
     assert failure.kind == "TrialTimeoutError"
     assert failure.location == "/home/me/train.py:33"
-    assert failure.host == "node7"
+    assert (failure.host, failure.last_step) == ("node7", 5)
     assert failure.traceback == DUMP
 
 

@@ -20,7 +20,7 @@ def handlers_are_put_back() -> Iterator[None]:
 
 
 def test_a_sleep_is_interrupted() -> None:
-    limit = TimeLimit(0.02, 10, None)
+    limit = TimeLimit(0.02)
     began = time.monotonic()
     limit.start()
     with pytest.raises(TrialTimeoutError, match=r"0\.02 s"):
@@ -31,7 +31,7 @@ def test_a_sleep_is_interrupted() -> None:
 
 
 def test_a_python_loop_is_interrupted() -> None:
-    limit = TimeLimit(0.02, 10, None)
+    limit = TimeLimit(0.02)
     limit.start()
     with pytest.raises(TrialTimeoutError):
         sum(1 for _ in itertools.count())
@@ -39,7 +39,7 @@ def test_a_python_loop_is_interrupted() -> None:
 
 
 def test_nothing_is_raised_once_disarmed() -> None:
-    limit = TimeLimit(0.01, 10, None)
+    limit = TimeLimit(0.01)
     limit.start()
     limit.disarm()
     time.sleep(0.03)
@@ -48,7 +48,7 @@ def test_nothing_is_raised_once_disarmed() -> None:
 
 
 def test_it_strikes_once() -> None:
-    limit = TimeLimit(0.01, 10, None)
+    limit = TimeLimit(0.01)
     limit.start()
     with pytest.raises(TrialTimeoutError):
         time.sleep(5)
@@ -60,7 +60,7 @@ def test_the_hosts_own_handler_and_timer_come_back() -> None:
     rung = []
     before = signal.signal(signal.SIGALRM, lambda *_: rung.append(time.monotonic()))
     signal.setitimer(signal.ITIMER_REAL, 0.05)
-    limit = TimeLimit(5, 10, None)
+    limit = TimeLimit(5)
     limit.start()
     limit.stop()
     left, _ = signal.getitimer(signal.ITIMER_REAL)
@@ -73,7 +73,7 @@ def test_the_hosts_own_handler_and_timer_come_back() -> None:
 
 
 def test_stop_twice_or_without_start_is_harmless() -> None:
-    limit = TimeLimit(5, 10, None)
+    limit = TimeLimit(5)
     limit.stop()
     limit.start()
     limit.stop()
