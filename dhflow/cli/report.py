@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from dhflow.result import Result
     from dhflow.trial import Trial
 
+_MAX_METRICS = 10
+"""An objective may return a hundred numbers; `dhflow show` has them all."""
+
 
 def report(result: Result, history: Path, *, keep: str = "all", figure: str | None = None) -> None:
     """Print the best config beside the default one, how the session went, and where everything lies.
@@ -46,7 +49,7 @@ def report(result: Result, history: Path, *, keep: str = "all", figure: str | No
 
 
 def best_lines(result: Result) -> list[str]:
-    """Return the best trial's objective and config, beside the default's where there is one."""
+    """Return the best trial's objective, config and metrics, beside the default's where there is one."""
     best, default = result.best, result.default
     objective = result.objectives[0]
     beside = default if default is not None and default.trial_id != best.trial_id else None
@@ -56,6 +59,7 @@ def best_lines(result: Result) -> list[str]:
     rows += [(name, *_settings(name, best, beside)) for name in names]
     if best.budget is not None:
         rows.append(("budget", format_value(best.budget), *([_budget(beside)] if beside else [])))
+    rows += [(name, *_metrics(name, best, beside)) for name in list(best.metrics)[:_MAX_METRICS]]
     title = ("", "best", "default") if beside else ("", "best")
     lines = [*head[:1], *(f"  {each}" for each in columns([title, *rows] if beside else rows))]
     if default is not None and default.trial_id == best.trial_id:
@@ -102,6 +106,11 @@ def _values(best: Trial, beside: Trial | None) -> list[str]:
 def _settings(name: str, best: Trial, beside: Trial | None) -> list[str]:
     shown = [best] if beside is None else [best, beside]
     return [format_value(each.config[name]) if name in each.config else "-" for each in shown]
+
+
+def _metrics(name: str, best: Trial, beside: Trial | None) -> list[str]:
+    shown = [best] if beside is None else [best, beside]
+    return [format_value(each.metrics[name]) if name in each.metrics else "-" for each in shown]
 
 
 def _budget(trial: Trial) -> str:

@@ -69,7 +69,7 @@ class LoopSettings:
     max_attempts : int
         A trial whose worker was lost this often is LOST for good.
     abort_after : int, optional
-        Stop when the first trials all fail on the same line, this many of them.
+        Stop when the first trials all fail on the same line, or are all lost for good, this many of them.
     prefetch : int, optional
         Length of the ready queue; None adapts it.
     full_budget : float
@@ -268,7 +268,8 @@ class CompletionLoop:
         out.tell.append(ended)
         out.announce.append(ended)
         self.standing.add(ended)
-        if ended.status is TrialStatus.FAILED and ended.failure and ended.failure.kind != "TrialTimeoutError":
+        has_failed = ended.status in (TrialStatus.FAILED, TrialStatus.LOST)
+        if has_failed and ended.failure and ended.failure.kind != "TrialTimeoutError":
             self._failures.append(ended.failure)
 
     def _check_abort(self, now: float) -> None:

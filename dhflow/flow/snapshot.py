@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _WINDOW_S = 30.0
 _N_SAMPLES = 200
+_MAX_FIRST_TRIALS = 16
+"""The first trial of each worker, of so many at most, says nothing of the speed: it imports the framework."""
 _FAILED = frozenset({TrialStatus.FAILED, TrialStatus.LOST})
 
 
@@ -128,7 +130,7 @@ class Tally:
         driver, loop = self._driver, self._driver.loop
         if not self._has_begun:
             self._has_begun = self._n_ended > self._n_before or driver.run_directory.has_working_workers()
-        if self._has_begun:
+        if self._n_ended - self._n_before >= min(loop.n_slots, _MAX_FIRST_TRIALS):
             self._speed.add(now, self._n_ended, self._units)
         rates = self._speed.rates(now, self._n_ended, self._units)
         share, left_s = self._until_limit(now, *rates)

@@ -206,6 +206,17 @@ def test_the_same_failure_from_the_start_aborts() -> None:
     assert bench.loop.aborting.location == "user.py:3"
 
 
+def test_trials_that_are_all_lost_from_the_start_abort() -> None:
+    bench = LoopBench(abort_after=3)
+    bench.start(1)
+    for trial_id in range(3):
+        for _ in range(3):
+            assert bench.loop.aborting is None
+            bench.lose(trial_id)
+    bench.step(advance=2 * STOP_GRACE_S)
+    assert bench.finished == "the first 3 trials failed in the same way"
+
+
 @pytest.mark.parametrize("spoiler", ["complete", "other line", "timeouts", "switched off"])
 def test_other_failures_do_not_abort(spoiler: str) -> None:
     bench = LoopBench(abort_after=None if spoiler == "switched off" else 3)
