@@ -9,11 +9,19 @@ mean, std : (n,) posterior moments at n candidates, in units of the surrogate's 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from dhflow.errors import SurrogateError
 from dhflow.surrogate.array import FloatArray, as_vector
+
+_SQRT_2PI = math.sqrt(2 * math.pi)
+_CANCELLED_Z = 1e4
+"""Below this z the bracket of the logarithm cancels to less than half the digits."""
+_FAR_Z = 1e100
+"""A belief without any spread to speak of lies this far off."""
 
 
 def lower_confidence_bound(mean: npt.ArrayLike, std: npt.ArrayLike, kappa: float = 1.96) -> FloatArray:
@@ -45,6 +53,120 @@ def lower_confidence_bound(mean: npt.ArrayLike, std: npt.ArrayLike, kappa: float
     if not (np.isfinite(kappa) and kappa >= 0):
         raise SurrogateError(f"kappa is {kappa}: it must be a number of at least 0")
     return centre - kappa * spread
+
+
+def expected_improvement(mean: npt.ArrayLike, std: npt.ArrayLike, best: float) -> FloatArray:
+    r"""Return the negative expected improvement over `best`, ``E[max(best - Y, 0)]`` of a normal belief about Y.
+
+    Parameters
+    ----------
+    mean, std : (n,)
+        Posterior moments; where ``std`` is 0 the improvement is certain.
+    best : float
+        The lowest target so far.
+
+    Returns
+    -------
+    (n,)
+        Lower is more promising, never above 0.
+
+    Raises
+    ------
+    SurrogateError
+        If shapes differ, a number is NaN, or a ``std`` is negative.
+
+    Notes
+    -----
+    Mockus, Tiesis and Zilinskas (1978); Jones, Schonlau and Welch (1998), eq. 15:
+    :math:`\sigma (z \Phi(z) + \varphi(z))` with :math:`z = (\tau - \mu) / \sigma`. Far from `best` it is 0 in
+    floating point for every candidate; :func:`log_expected_improvement` still tells them apart.
+    """
+    return -np.exp(-log_expected_improvement(mean, std, best))
+
+
+def log_expected_improvement(mean: npt.ArrayLike, std: npt.ArrayLike, best: float) -> FloatArray:
+    r"""Return the negative logarithm of the expected improvement over `best`, exact also where that is 1e-300.
+
+    Parameters
+    ----------
+    mean, std : (n,)
+        Posterior moments.
+    best : float
+        The lowest target so far.
+
+    Returns
+    -------
+    (n,)
+        Lower is more promising; infinite where nothing can improve.
+
+    Raises
+    ------
+    SurrogateError
+        If shapes differ, a number is NaN, or a ``std`` is negative.
+
+    Notes
+    -----
+    Ament et al. (2023), *Unexpected improvements to expected improvement for Bayesian optimization*, eq. 9: below
+    :math:`z = -1` the factor of the density is written with the scaled complementary error function,
+
+    .. math:: \log h(z) = -\tfrac{z^2}{2} - \tfrac12 \log 2\pi
+              + \log\bigl(1 + \sqrt{\pi/2}\, z\, \mathrm{erfcx}(-z/\sqrt2)\bigr),
+
+    and far below, where the bracket cancels, with its limit :math:`1/z^2`.
+    """
+    from scipy.special import erfcx, ndtr
+
+    centre, spread = _moments(mean, std)
+    gain = best - centre
+    positive = spread > 0
+    safe = np.where(positive, spread, 1.0)
+    with np.errstate(over="ignore"):
+        z = np.clip(gain / safe, -_FAR_Z, _FAR_Z)
+    near, middle = np.maximum(z, -1.0), np.clip(z, -_CANCELLED_Z, -1.0)
+    density = np.exp(-0.5 * near**2) / _SQRT_2PI
+    log_h = np.log(density + near * ndtr(near))
+    bracket = 1 + math.sqrt(math.pi / 2) * middle * erfcx(-middle / math.sqrt(2))
+    log_h = np.where(z > -1, log_h, -0.5 * z**2 - math.log(_SQRT_2PI) + np.log(bracket))
+    log_h = np.where(z > -_CANCELLED_Z, log_h, -0.5 * z**2 - math.log(_SQRT_2PI) - 2 * np.log(np.abs(z) + (z == 0)))
+    with np.errstate(divide="ignore"):
+        certain = np.log(np.maximum(gain, 0.0))
+    return -np.where(positive, log_h + np.log(safe), certain)
+
+
+def probability_of_improvement(mean: npt.ArrayLike, std: npt.ArrayLike, best: float) -> FloatArray:
+    r"""Return the negative logarithm of the probability that a candidate is better than `best`.
+
+    Parameters
+    ----------
+    mean, std : (n,)
+        Posterior moments.
+    best : float
+        The lowest target so far.
+
+    Returns
+    -------
+    (n,)
+        Lower is more promising; infinite where nothing can improve.
+
+    Raises
+    ------
+    SurrogateError
+        If shapes differ, a number is NaN, or a ``std`` is negative.
+
+    Notes
+    -----
+    Kushner (1964). Here everything is minimised, so it is :math:`\Phi((\tau - \mu) / \sigma)`; texts that maximise
+    write :math:`\Phi((\mu - \tau) / \sigma)`, the same number once the objective is negated. The logarithm keeps
+    candidates apart whose probabilities are all 0 in floating point, and their order.
+    """
+    from scipy.special import log_ndtr
+
+    centre, spread = _moments(mean, std)
+    positive = spread > 0
+    z = (best - centre) / np.where(positive, spread, 1.0)
+    certain = np.where(best > centre, 0.0, -np.inf)
+    log_probability: FloatArray = np.where(positive, log_ndtr(z), certain)
+    return -log_probability
 
 
 def _moments(mean: npt.ArrayLike, std: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -23,14 +23,17 @@ import numpy.typing as npt
 
 from dhflow.errors import SurrogateError
 from dhflow.surrogate.array import Float32Array, FloatArray, IntArray, as_matrix
+from dhflow.surrogate.belief import Places
 from dhflow.surrogate.leaf import VARIANCES, LeafStatistics
 from dhflow.surrogate.training import TrainingSet
 
-ForestKind = Literal["random_forest", "extra_trees"]
+ForestKind = Literal["random_forest", "extra_trees", "bagging"]
 FOREST_KINDS: tuple[ForestKind, ...] = get_args(ForestKind)
 
-MAX_FEATURES: dict[ForestKind, float] = {"random_forest": 0.3, "extra_trees": 0.5}
-"""Share of the features that a split may choose from, by measurement."""
+MAX_FEATURES: dict[ForestKind, float] = {"random_forest": 0.3, "extra_trees": 0.5, "bagging": 1.0}
+"""Share of the features that a split may choose from: by measurement, and all of them for bagging by its definition."""
+LEAF_SHARE = 1 / 300
+"""Of the training rows in the smallest leaf: shallower trees are looked up faster, and with many rows cost nothing."""
 EARLY_REFRESH = 10.0
 """Passes over the forest that are spread over a doubling of the told trials, roughly ``EARLY_REFRESH * ln 2``."""
 
@@ -74,17 +77,18 @@ class RefreshSchedule:
 
 
 class Forest:
-    """Random forest or extremely randomised trees with current leaf statistics.
+    """Random forest, extremely randomised trees or bagged trees with current leaf statistics.
 
     Parameters
     ----------
     training : TrainingSet
         Grows by tells; the forest looks at it in :meth:`sync`.
-    kind : {"random_forest", "extra_trees"}
-        Trees on bootstrap samples with the best split, or on all rows with random splits.
+    kind : {"random_forest", "extra_trees", "bagging"}
+        Trees on bootstrap samples with the best split among some features (Breiman 2001), on all rows with
+        random splits (Geurts et al. 2006), or on bootstrap samples with the best split of all (Breiman 1996).
     n_trees : int
-    min_samples_leaf : int
-        Smallest leaf when a tree is grown.
+    min_samples_leaf : int, optional
+        Smallest leaf when a tree is grown; unless given, 1 and later a :data:`LEAF_SHARE` of the rows.
     max_features : float, optional
         Share of the features that a split may choose from, in (0, 1]; :data:`MAX_FEATURES` unless given.
     refresh : int
@@ -100,7 +104,7 @@ class Forest:
         *,
         kind: ForestKind = "random_forest",
         n_trees: int = 30,
-        min_samples_leaf: int = 1,
+        min_samples_leaf: int | None = None,
         max_features: float | None = None,
         refresh: int = 1,
         variance: str = "total",
@@ -115,7 +119,7 @@ class Forest:
         self.n_trees = n_trees
         self.min_samples_leaf = min_samples_leaf
         self.max_features = MAX_FEATURES[kind] if max_features is None else max_features
-        if not 0 < self.max_features <= 1 or min_samples_leaf < 1:
+        if not 0 < self.max_features <= 1 or (min_samples_leaf is not None and min_samples_leaf < 1):
             raise SurrogateError(f"max_features is {max_features}, min_samples_leaf {min_samples_leaf}: out of range")
         self.variance = variance
         self.seed = seed
@@ -166,18 +170,18 @@ class Forest:
         return int(stale.size)
 
     def _grow(self, X: Float32Array, y: FloatArray, seed: list[int]) -> Any:
-        return grow_tree(
-            X, y, kind=self.kind, min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, seed=seed
-        )
+        least = max(1, round(LEAF_SHARE * len(y))) if self.min_samples_leaf is None else self.min_samples_leaf
+        return grow_tree(X, y, kind=self.kind, min_samples_leaf=least, max_features=self.max_features, seed=seed)
 
-    def leaves(self, X: npt.ArrayLike) -> IntArray:
-        """Return the leaf ids (T, k) of points X (k, p)."""
-        return self._apply(as_matrix("X", X, self.training.n_features))
+    def place(self, features: npt.ArrayLike) -> Places:
+        """Look up the leaves of points (k, p)."""
+        X = as_matrix("features", features, self.training.n_features)
+        return Places(X, self._apply(X))
 
-    def statistics(self) -> LeafStatistics:
+    def belief(self) -> LeafStatistics:
         """Return the leaf statistics of the told trials; a new object, so that lies may be added to it."""
         statistics = LeafStatistics(self._prior_mean, self._prior_variance, variance=self.variance)
-        statistics.add(self._ids, self._targets)
+        statistics.add(Places(self.training.X[self._rows], self._ids), self._targets)
         return statistics
 
     def _apply(self, X: Float32Array) -> IntArray:

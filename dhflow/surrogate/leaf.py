@@ -15,6 +15,7 @@ import numpy as np
 
 from dhflow.errors import SurrogateError
 from dhflow.surrogate.array import FloatArray, IntArray
+from dhflow.surrogate.belief import Places
 
 VARIANCES = ("total", "between")
 
@@ -41,14 +42,15 @@ class LeafStatistics:
         self._count, self._total, self._square = np.zeros(size), np.zeros(size), np.zeros(size)
         self._mean, self._within = self._prior_mean.copy(), self._prior_variance.copy()
 
-    def add(self, ids: IntArray, y: FloatArray) -> None:
-        """Put points with targets `y` (k,) into the leaves `ids` (T, k).
+    def add(self, places: Places, y: FloatArray) -> None:
+        """Put points with targets `y` (k,) into their leaves.
 
         Raises
         ------
         SurrogateError
             If shapes do not fit, or a target is not finite.
         """
+        ids = self._ids(places)
         if ids.shape != (len(self._offset), y.size):
             raise SurrogateError(f"{y.size} targets in {len(self._offset)} trees, but leaf ids of shape {ids.shape}")
         if not np.isfinite(y).all():
@@ -71,13 +73,18 @@ class LeafStatistics:
         self._mean[touched] = mean
         self._within[touched] = np.maximum(self._square[touched] / count - mean * mean, 0.0)
 
-    def mean(self, ids: IntArray) -> FloatArray:
-        """Return the prediction (k,) at points in the leaves `ids` (T, k): the mean of the leaf means."""
-        mean: FloatArray = self._mean[ids + self._offset].mean(axis=0)
+    def mean(self, places: Places) -> FloatArray:
+        """Return the prediction (k,) at points: the mean of the leaf means."""
+        mean: FloatArray = self._mean[self._ids(places) + self._offset].mean(axis=0)
         return mean
 
-    def moments(self, ids: IntArray) -> tuple[FloatArray, FloatArray]:
-        r"""Return mean and standard deviation (k,) at points in the leaves `ids` (T, k).
+    def _ids(self, places: Places) -> IntArray:
+        if places.leaves is None:
+            raise SurrogateError("these points were not looked up in a forest")
+        return places.leaves
+
+    def moments(self, places: Places) -> tuple[FloatArray, FloatArray]:
+        r"""Return mean and standard deviation (k,) at points.
 
         Notes
         -----
@@ -88,7 +95,7 @@ class LeafStatistics:
         the mean of the leaf variances plus the variance of the leaf means; ``variance="between"``
         keeps the second part alone. Leaf variances are those of the sample (divisor: count).
         """
-        flat = ids + self._offset
+        flat = self._ids(places) + self._offset
         leaf_means = self._mean[flat]
         mean = leaf_means.mean(axis=0)
         variance = np.square(leaf_means - mean).mean(axis=0)

@@ -10,8 +10,9 @@ import pytest
 
 from dhflow.searcher import make_searcher
 from dhflow.searcher.ambs import Ambs
+from dhflow.searcher.scoring import ACQUISITIONS, PORTFOLIO
 from dhflow.space import Categorical, Float, Integer, SearchSpace
-from dhflow.surrogate.leaf import LeafStatistics
+from dhflow.surrogate.belief import Belief
 from dhflow.testing.searcher import example_spaces, loss_of
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import Trial, TrialStatus
@@ -42,15 +43,14 @@ def trained(space: SearchSpace = SQUARE, n: int = 40, **options: Any) -> Simulat
 class Spy(Ambs):
     """Keeps what the surrogate believed at the last pick."""
 
-    belief: LeafStatistics
+    belief: Belief
 
-    def _pool(self, belief: LeafStatistics, *rest: Any) -> Any:
+    def _pool(self, belief: Belief, *rest: Any) -> Any:
         self.belief = belief
         return super()._pool(belief, *rest)
 
     def believed(self, config: dict[str, Any]) -> tuple[float, float]:
-        ids = self._forest.leaves(self._features(self.space.encode([config])))
-        mean, std = self.belief.moments(ids)
+        mean, std = self.belief.moments(self._place(self.space.encode([config])))
         return float(mean[0]), float(std[0])
 
 
@@ -135,7 +135,7 @@ def test_min_and_max_are_the_best_and_worst_loss_so_far() -> None:
         config = {"x": 2.0, "y": 3.0}
         # With very many lies at one place the belief there is the lie.
         study.searcher.ask(1, [Trial(1000 + i, config) for i in range(3000)])
-        assert spy.believed(config)[0] == pytest.approx(which(spy._forest.targets), abs=0.02)
+        assert spy.believed(config)[0] == pytest.approx(which(spy._surrogate.targets), abs=0.02)
 
 
 def test_naive_ignores_pending_trials_but_for_duplicates() -> None:
@@ -249,7 +249,7 @@ def test_the_model_waits_for_the_initial_design(design: str) -> None:
         study.tell(trial, branin(dict(trial.config)))
         study.ask(1)
         assert isinstance(study.searcher, Ambs)
-        assert (study.searcher.n_trees_grown > 0) == (n_told == 12)
+        assert (study.searcher.n_fitted > 0) == (n_told == 12)
 
 
 def test_without_any_completed_trial_the_design_goes_on() -> None:
@@ -258,7 +258,7 @@ def test_without_any_completed_trial_the_design_goes_on() -> None:
         (trial,) = study.ask(1)
         study.tell(trial, None)
     assert isinstance(study.searcher, Ambs)
-    assert study.searcher.n_trees_grown == 0
+    assert study.searcher.n_fitted == 0
 
 
 # Cost that does not depend on the clock
@@ -268,14 +268,14 @@ def test_a_tell_grows_few_trees_and_a_restart_each_once() -> None:
     study = run_simulated(ambs(SQUARE, n_trees=20), branin, n_trials=150, n_workers=4)
     assert isinstance(study.searcher, Ambs)
     (trial,) = study.ask(1)
-    before = study.searcher.n_trees_grown
+    before = study.searcher.n_fitted
     study.tell(trial, 1.0)
     study.ask(1)
-    assert 1 <= study.searcher.n_trees_grown - before <= 2
+    assert 1 <= study.searcher.n_fitted - before <= 2
     resumed = ambs(SQUARE, n_trees=20)
     resumed.tell([each for each in study.trials.values() if each.is_finished])
     resumed.ask(1)
-    assert resumed.n_trees_grown == 20
+    assert resumed.n_fitted == 20
 
 
 @pytest.mark.parametrize("option", ["between", "total"])
@@ -289,7 +289,50 @@ def _spread(make: Callable[[], SimulatedStudy]) -> float:
 
 
 def test_kappa_widens_the_search() -> None:
-    assert _spread(lambda: trained(kappa=0.0)) < _spread(lambda: trained(kappa=5.0))
+    narrow, wide = (_spread(lambda kappa=kappa: trained(acquisition="lcb", kappa=kappa)) for kappa in (0.0, 5.0))
+    assert narrow < wide
+    decayed = _spread(lambda: trained(acquisition="lcb", kappa=5.0, kappa_decay=10.0))
+    assert decayed == narrow
+
+
+def test_workers_draw_their_own_kappas() -> None:
+    study = trained(acquisition="lcb", kappa_draw="exponential", multipoint="naive", kappa=3.0)
+    fixed = trained(acquisition="lcb", multipoint="naive", kappa=3.0)
+    assert [each.config for each in study.searcher.ask(8)] != [each.config for each in fixed.searcher.ask(8)]
+
+
+@pytest.mark.parametrize("acquisition", ACQUISITIONS)
+@pytest.mark.parametrize("surrogate", ["extra_trees", "bayesian_network"])
+def test_every_acquisition_beats_random_search(acquisition: str, surrogate: str) -> None:
+    ratios = []
+    for seed in range(3):
+        found = run_simulated(
+            ambs(SQUARE, seed, acquisition=acquisition, surrogate=surrogate), branin, n_trials=50, seed=seed
+        )
+        by_chance = run_simulated(make_searcher("random", SQUARE, seed=seed), branin, n_trials=50, seed=seed)
+        ratios.append((min(found.losses()) - 0.397) / (min(by_chance.losses()) - 0.397))
+    assert np.median(ratios) < 0.7
+
+
+def test_boosted_quantiles_shun_pending_trials() -> None:
+    study = trained(surrogate="gradient_boosting", n=30)
+    (first,) = study.searcher.ask(1)
+    assert study.searcher.ask(1, [Trial(1000, first.config)]) != [first]
+    X = SQUARE.encode([dict(each.config) for each in study.searcher.ask(8)])
+    distances = np.sqrt(((X[:, None] - X[None]) ** 2).sum(axis=2)) + np.eye(8)
+    assert distances.min() > 0.01
+
+
+def test_hedge_learns_from_what_its_members_named() -> None:
+    study = trained(acquisition="hedge")
+    for _ in range(6):
+        (trial,) = study.ask(1)
+        assert np.shape(trial.meta["nominees"]) == (len(PORTFOLIO), 2)
+        study.tell(trial, branin(dict(trial.config)))
+    resumed = ambs(SQUARE, acquisition="hedge")
+    resumed.tell([each for each in study.trials.values() if each.is_finished])
+    resumed.replayed(study.searcher.n_asks - 1, 6)
+    assert resumed.ask(2) == study.searcher.ask(2)
 
 
 def test_conditional_activity_is_a_feature() -> None:

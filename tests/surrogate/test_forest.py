@@ -34,8 +34,14 @@ def made(n: int, *, max_rows: int = 600, batches: tuple[int, ...] = (), **option
     return forest
 
 
+def leaves(forest: Forest, points: np.ndarray) -> np.ndarray:
+    found = forest.place(points).leaves
+    assert found is not None
+    return found
+
+
 def predicted(forest: Forest, points: np.ndarray) -> np.ndarray:
-    return np.column_stack(forest.statistics().moments(forest.leaves(points)))
+    return np.column_stack(forest.belief().moments(forest.place(points)))
 
 
 def test_fresh_statistics_are_scikit_learns_predictions() -> None:
@@ -59,7 +65,7 @@ def test_total_variance_is_that_of_a_loop_over_trees_and_leaves(kind: ForestKind
     forest = made(60, kind=kind, min_samples_leaf=2)
     y = forest.targets
     point = data(1, seed=3)[0]
-    at, rows = forest.leaves(point)[:, 0], forest.leaves(forest.training.X)
+    at, rows = leaves(forest, point)[:, 0], leaves(forest, forest.training.X)
     inside = [y[rows[tree] == at[tree]] for tree in range(8)]
     means = [each.mean() for each in inside]
     mean = sum(means) / 8
@@ -107,14 +113,14 @@ def test_lies_leave_the_forest_as_it_is() -> None:
     forest = made(50)
     points = data(20, seed=1)[0]
     before = predicted(forest, points)
-    statistics = forest.statistics()
-    statistics.add(forest.leaves(points), np.full(20, -3.0))
-    assert (statistics.moments(forest.leaves(points))[0] < before[:, 0]).all()
+    statistics = forest.belief()
+    statistics.add(forest.place(points), np.full(20, -3.0))
+    assert (statistics.moments(forest.place(points))[0] < before[:, 0]).all()
     np.testing.assert_array_equal(predicted(forest, points), before)
 
 
 def test_trees_differ() -> None:
-    ids = made(100, kind="random_forest").leaves(data(40, seed=4)[0])
+    ids = leaves(made(100, kind="random_forest"), data(40, seed=4)[0])
     assert len({row.tobytes() for row in ids}) == 8
 
 
@@ -164,4 +170,4 @@ def test_impossible_input_is_refused() -> None:
         with pytest.raises(SurrogateError):
             Forest(training, **options)
     with pytest.raises(SurrogateError, match="columns"):
-        made(20).leaves(np.zeros((3, 5)))
+        made(20).place(np.zeros((3, 5)))

@@ -1,0 +1,56 @@
+"""Surrogates by name."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from dhflow.errors import SurrogateError
+from dhflow.surrogate.belief import Surrogate
+from dhflow.surrogate.forest import FOREST_KINDS, Forest
+from dhflow.surrogate.training import TrainingSet
+
+SurrogateKind = Literal["random_forest", "extra_trees", "bagging", "gradient_boosting", "bayesian_network"]
+SURROGATES: tuple[SurrogateKind, ...] = get_args(SurrogateKind)
+
+
+def can_be_conditioned(kind: SurrogateKind) -> bool:
+    """Tell whether a surrogate takes lies about pending points in; one that does not shuns their surroundings."""
+    return kind != "gradient_boosting"
+
+
+def make_surrogate(
+    training: TrainingSet,
+    *,
+    kind: SurrogateKind,
+    n_trees: int = 30,
+    refresh: int = 1,
+    variance: str = "total",
+    seed: int = 0,
+) -> Surrogate:
+    """Return a surrogate that follows `training`.
+
+    Parameters
+    ----------
+    training : TrainingSet
+    kind : str
+        One of :data:`SURROGATES`.
+    n_trees, refresh, variance
+        Of forests: see :class:`~dhflow.surrogate.forest.Forest`.
+    seed : int
+
+    Raises
+    ------
+    SurrogateError
+        If the kind is unknown or an option impossible.
+    """
+    if kind in FOREST_KINDS:
+        return Forest(training, kind=kind, n_trees=n_trees, refresh=refresh, variance=variance, seed=seed)
+    if kind == "gradient_boosting":
+        from dhflow.surrogate.boosting import BoostedQuantiles
+
+        return BoostedQuantiles(training, seed=seed)
+    if kind == "bayesian_network":
+        from dhflow.surrogate.network import BayesianNetwork
+
+        return BayesianNetwork(training, seed=seed)
+    raise SurrogateError(f"surrogate is {kind!r}: it must be one of {', '.join(SURROGATES)}")
