@@ -31,6 +31,8 @@ from dhflow.searcher.scoring import (
 )
 from dhflow.space import SearchSpace
 from dhflow.surrogate.belief import Belief, PenalisedBelief, Places, Surrogate, joined
+from dhflow.surrogate.gaussian_process import MAX_ROWS
+from dhflow.surrogate.kernel import FeatureKinds
 from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate
 from dhflow.surrogate.leaf import VARIANCES
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
@@ -179,8 +181,10 @@ class Ambs(DistinctSearcher):
             "refresh": min(refresh, n_trees),
             "variance": variance,
             "seed": seed,
+            "kinds": self._feature_kinds(),
         }
-        self._training_options: dict[str, Any] = {"max_rows": max_training, "failed": failed, "seed": seed}
+        max_rows = min(max_training, MAX_ROWS) if surrogate == "gaussian_process" else max_training
+        self._training_options: dict[str, Any] = {"max_rows": max_rows, "failed": failed, "seed": seed}
         self._budget = 0.0
         self._start_model()
         self._n_grown = 0
@@ -228,6 +232,11 @@ class Ambs(DistinctSearcher):
             for each in trials:
                 if "nominees" in each.meta:
                     self._hedge.tell(np.array(each.meta["nominees"], dtype=np.float64))
+
+    def _feature_kinds(self) -> FeatureKinds:
+        activity = np.full(len(self.space), -1, np.intp)
+        activity[self._conditional] = len(self.space) + np.arange(int(self._conditional.sum()))
+        return FeatureKinds(self.space.is_categorical, activity)
 
     def _features(self, X: FloatArray) -> FloatArray:
         """Return X with a column of 0 or 1 for each conditional parameter: whether it is active."""

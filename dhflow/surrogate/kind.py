@@ -7,9 +7,12 @@ from typing import Literal, get_args
 from dhflow.errors import SurrogateError
 from dhflow.surrogate.belief import Surrogate
 from dhflow.surrogate.forest import FOREST_KINDS, Forest
+from dhflow.surrogate.kernel import FeatureKinds
 from dhflow.surrogate.training import TrainingSet
 
-SurrogateKind = Literal["random_forest", "extra_trees", "bagging", "gradient_boosting", "bayesian_network"]
+SurrogateKind = Literal[
+    "random_forest", "extra_trees", "bagging", "gradient_boosting", "bayesian_network", "gaussian_process"
+]
 SURROGATES: tuple[SurrogateKind, ...] = get_args(SurrogateKind)
 
 
@@ -26,6 +29,7 @@ def make_surrogate(
     refresh: int = 1,
     variance: str = "total",
     seed: int = 0,
+    kinds: FeatureKinds | None = None,
 ) -> Surrogate:
     """Return a surrogate that follows `training`.
 
@@ -37,6 +41,8 @@ def make_surrogate(
     n_trees, refresh, variance
         Of forests: see :class:`~dhflow.surrogate.forest.Forest`.
     seed : int
+    kinds : FeatureKinds, optional
+        What the features are, for a Gaussian process.
 
     Raises
     ------
@@ -53,4 +59,8 @@ def make_surrogate(
         from dhflow.surrogate.network import BayesianNetwork
 
         return BayesianNetwork(training, seed=seed)
+    if kind == "gaussian_process":
+        from dhflow.surrogate.gaussian_process import GaussianProcess
+
+        return GaussianProcess(training, kinds=kinds, seed=seed)
     raise SurrogateError(f"surrogate is {kind!r}: it must be one of {', '.join(SURROGATES)}")

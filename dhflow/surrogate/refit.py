@@ -69,18 +69,22 @@ class Refitted(ABC):
         if n < 1:
             raise SurrogateError("a surrogate needs at least one trial, it has none")
         self._rows = self.training.select(n)
-        self._targets = self.training.targets(self._rows)
+        self._targets = self._targets_of(self._rows)
         due = last_fit(n)
         if due == self._fitted_at:
             return 0
         rows = self.training.select(due)
-        self._fit(self.training.X[rows].astype(np.float64), self.training.targets(rows), [self.seed, due])
+        self._fit(self.training.X[rows].astype(np.float64), self._targets_of(rows), [self.seed, due])
         self._fitted_at = due
         return 1
 
     def place(self, features: npt.ArrayLike) -> Places:
         """Return points (k, p) as they are."""
         return Places(as_matrix("features", features, self.training.n_features))
+
+    def _targets_of(self, rows: IntArray) -> FloatArray:
+        """Return the targets (m,) of told trials."""
+        return self.training.targets(rows)
 
     @abstractmethod
     def belief(self) -> Belief:

@@ -13,6 +13,10 @@ import numpy.typing as npt
 
 from dhflow.surrogate.array import FloatArray, as_vector
 
+MAX_QUARTILES = 100.0
+"""Interquartile ranges from the median, beyond which a value is as good as infinite."""
+_LEAST_SPREAD = 1e-9
+
 
 def normal_scores(values: npt.ArrayLike) -> FloatArray:
     r"""Return the normal scores of the ranks of `values`, equal values sharing their mean rank.
@@ -53,3 +57,49 @@ def mean_ranks(values: FloatArray) -> FloatArray:
     ranks = np.empty(values.size)
     ranks[order] = np.repeat(first + (sizes + 1) / 2, sizes)
     return ranks
+
+
+def power_scores(values: npt.ArrayLike) -> FloatArray:
+    """Return `values` made normal by a power transform, with mean 0 and variance 1.
+
+    Parameters
+    ----------
+    values : (n,)
+        Finite.
+
+    Returns
+    -------
+    (n,)
+        Increasing in `values`; all 0 if these are equal.
+
+    Raises
+    ------
+    SurrogateError
+        If `values` is no vector, or holds NaN.
+
+    Notes
+    -----
+    Yeo and Johnson (2000), *A new family of power transformations*, eq. 2.1, with the exponent of the greatest likelihood,
+    of values scaled by their median and quartiles and cut where they are further off than :data:`MAX_QUARTILES`.
+    Where that fails (few different values), :func:`normal_scores` take its place.
+    """
+    from scipy.stats import yeojohnson
+
+    vector = as_vector("values", values)
+    if not vector.size or vector.min() == vector.max():
+        return np.zeros(vector.size)
+    low, middle, high = np.quantile(vector, (0.25, 0.5, 0.75))
+    width = high - low
+    if not (np.isfinite(width) and width > 0):
+        return normal_scores(vector)
+    scaled = np.clip((vector - middle) / width, -MAX_QUARTILES, MAX_QUARTILES)
+    with np.errstate(all="ignore"):
+        try:
+            powered, _ = yeojohnson(scaled)
+        except (ValueError, RuntimeError, FloatingPointError):
+            return normal_scores(vector)
+    spread = float(powered.std())
+    if not (np.isfinite(powered).all() and spread > _LEAST_SPREAD):
+        return normal_scores(vector)
+    scores: FloatArray = (powered - powered.mean()) / spread
+    return scores

@@ -146,11 +146,8 @@ class TrainingSet:
         A censored trial counts as no better than the median of the completed ones: it was
         stopped because it looked bad, and its loss is that of a lower budget.
         """
-        loss = self._loss[rows]
-        failed, censored = np.isnan(loss), self._censored[rows]
-        completed = ~failed & ~censored
-        if censored.any() and completed.any():
-            loss[censored] = np.maximum(loss[censored], np.median(loss[completed]))
+        loss = self._known_losses(rows)
+        failed = np.isnan(loss)
         targets = np.zeros(rows.size)
         if failed.all():
             return targets
@@ -162,6 +159,27 @@ class TrainingSet:
         else:
             targets[~failed] = normal_scores(known)
         return targets
+
+    def comparable_losses(self, rows: IntArray) -> FloatArray:
+        """Return losses (m,) of the chosen `rows` without NaN: a failed trial counts as the worst, or as the mean.
+
+        Notes
+        -----
+        Of a censored trial as in :meth:`targets`. Without any known loss all are 0.
+        """
+        loss = self._known_losses(rows)
+        known = loss[~np.isnan(loss)]
+        if not known.size:
+            return np.zeros(rows.size)
+        return np.where(np.isnan(loss), known.max() if self.failed == "worst" else known.mean(), loss)
+
+    def _known_losses(self, rows: IntArray) -> FloatArray:
+        loss = self._loss[rows]
+        failed, censored = np.isnan(loss), self._censored[rows]
+        completed = ~failed & ~censored
+        if censored.any() and completed.any():
+            loss[censored] = np.maximum(loss[censored], np.median(loss[completed]))
+        return loss
 
     def best(self, rows: IntArray, k: int) -> IntArray:
         """Return up to `k` of the chosen `rows`, those of the lowest losses, the best first; failed ones never."""
