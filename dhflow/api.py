@@ -27,7 +27,7 @@ def search(
     space: SearchSpace | None = None,
     *,
     direction: str | Mapping[str, str] | None = None,
-    searcher: str | Searcher = "ambs",
+    searcher: str | Searcher = "auto",
     searcher_options: Mapping[str, Any] | None = None,
     seed: int | None = None,
     history: str | Path | None = None,

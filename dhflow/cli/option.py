@@ -28,7 +28,7 @@ class Off(enum.Enum):
 OFF = Off.OFF
 
 DEFAULT_SITE = "laptop"
-DEFAULT_SEARCHER = "ambs"
+DEFAULT_SEARCHER = "auto"
 
 LIMITS = ("max_trials", "max_budget", "wall_time_s", "node_hours", "target", "plateau")
 

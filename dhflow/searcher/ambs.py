@@ -7,33 +7,22 @@ X : (k, d) encoded configs;  places : where the surrogate has k points;  scores 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from dhflow.searcher.candidate import Candidates
 from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
+from dhflow.searcher.features import Features
 from dhflow.searcher.option import check_choice, check_count, check_number
 from dhflow.searcher.point import LatinHypercube, Sobol
+from dhflow.searcher.proposer import LIARS, MULTIPOINTS, Liar, Multipoint, Proposer, ProposerOptions
 from dhflow.searcher.quasi_random import PointDesign
-from dhflow.searcher.scoring import (
-    ACQUISITIONS,
-    KAPPA_DRAWS,
-    PORTFOLIO,
-    Acquisition,
-    Hedge,
-    KappaDraw,
-    KappaSchedule,
-    Rule,
-)
+from dhflow.searcher.scoring import ACQUISITIONS, KAPPA_DRAWS, Acquisition, KappaDraw, KappaSchedule
 from dhflow.space import SearchSpace
-from dhflow.surrogate.belief import Belief, PenalisedBelief, Places, Surrogate, joined
-from dhflow.surrogate.gaussian_process import MAX_ROWS
-from dhflow.surrogate.kernel import FeatureKinds
-from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate
+from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, row_limit
 from dhflow.surrogate.leaf import VARIANCES
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
 from dhflow.trial import Suggestion, Trial
@@ -41,13 +30,11 @@ from dhflow.trial import Suggestion, Trial
 FloatArray = npt.NDArray[np.float64]
 
 InitialDesign = Literal["random", "lhs", "sobol"]
-Liar = Literal["believer", "min", "mean", "max"]
-Multipoint = Literal["conditioned", "penalised", "naive"]
-
-_LIES: dict[str, Callable[[FloatArray], np.floating[Any]]] = {"min": np.min, "mean": np.mean, "max": np.max}
-_N_INCUMBENTS = 10
-"""Best trials, and later best candidates, whose neighbours are looked at."""
-_CLIMB_ROUNDS = 4
+AmbsSurrogate = Literal[SurrogateKind, "mixed"]
+MIXED: tuple[SurrogateKind, ...] = ("gaussian_process", "extra_trees")
+"""Surrogates that propose in turn with ``surrogate="mixed"``, the last one alone beyond these:"""
+MIXED_UNTIL_FINISHED = 1_000
+MIXED_UNTIL_PENDING = 128
 
 
 class Ambs(DistinctSearcher):
@@ -67,10 +54,13 @@ class Ambs(DistinctSearcher):
         Finished trials before the model takes over; ``max(10, d)`` for d parameters unless given.
     initial_design : {"random", "lhs", "sobol"}
         What is tried before.
-    surrogate : {"extra_trees", "random_forest", "bagging", "gradient_boosting", "bayesian_network"}
+    surrogate : {"extra_trees", "random_forest", "bagging", "gaussian_process", "mixed", "gradient_boosting", \
+            "bayesian_network"}
         The first three are forests (:class:`~dhflow.surrogate.forest.Forest`), which take up every tell and every lie
-        at once; the others (:mod:`~dhflow.surrogate.boosting`, :mod:`~dhflow.surrogate.network`) are fitted
-        anew at every twentieth more trials.
+        at once, as does a Gaussian process (:class:`~dhflow.surrogate.gaussian_process.GaussianProcess`); "mixed"
+        is a Gaussian process and extra trees, which propose in turn, the trees alone beyond 1,000 finished or 128
+        pending trials. The others (:mod:`~dhflow.surrogate.boosting`,
+        :mod:`~dhflow.surrogate.network`) are fitted anew with every twentieth more trials.
     n_trees : int
         Of forests.
     acquisition : {"log_ei", "ei", "pi", "lcb", "hedge"}
@@ -135,7 +125,7 @@ class Ambs(DistinctSearcher):
         seed: int = 0,
         n_initial: int | None = None,
         initial_design: InitialDesign = "random",
-        surrogate: SurrogateKind = "extra_trees",
+        surrogate: AmbsSurrogate = "extra_trees",
         n_trees: int = 30,
         acquisition: Acquisition = "log_ei",
         kappa: float = 1.96,
@@ -154,40 +144,36 @@ class Ambs(DistinctSearcher):
         self.n_initial = max(10, d) if n_initial is None else n_initial
         check_count("n_initial", self.n_initial)
         check_choice("initial_design", initial_design, get_args(InitialDesign))
-        check_choice("surrogate", surrogate, SURROGATES)
+        check_choice("surrogate", surrogate, (*SURROGATES, "mixed"))
         check_count("n_trees", n_trees)
         check_choice("acquisition", acquisition, ACQUISITIONS)
         check_number("kappa", kappa)
         check_number("kappa_decay", kappa_decay)
         check_choice("kappa_draw", kappa_draw, KAPPA_DRAWS)
-        check_choice("liar", liar, get_args(Liar))
-        check_choice("multipoint", multipoint, get_args(Multipoint))
+        check_choice("liar", liar, LIARS)
+        check_choice("multipoint", multipoint, MULTIPOINTS)
         check_choice("failed", failed, FAILED_AS)
         check_choice("variance", variance, VARIANCES)
         check_count("n_candidates", n_candidates, least=20)
         check_count("max_training", max_training, least=30)
         check_count("refresh", refresh)
-        self.acquisition = acquisition
         self.kappa = kappa
-        self._kappa = KappaSchedule(kappa, kappa_decay, kappa_draw)
         self.liar = liar
-        self.multipoint = multipoint if can_be_conditioned(surrogate) or multipoint == "naive" else "penalised"
-        self.n_candidates = n_candidates
-        self._candidates = Candidates(space)
-        self._conditional = np.array([each.when is not None for each in space.parameters.values()])
-        self._surrogate_options: dict[str, Any] = {
-            "kind": surrogate,
+        self._kinds: tuple[SurrogateKind, ...] = MIXED if surrogate == "mixed" else (surrogate,)
+        if multipoint == "conditioned" and not all(map(can_be_conditioned, self._kinds)):
+            multipoint = "penalised"
+        kappas = KappaSchedule(kappa, kappa_decay, kappa_draw)
+        self._options = ProposerOptions(acquisition, kappas, liar, multipoint, n_candidates)
+        self._forest_options: dict[str, Any] = {
             "n_trees": n_trees,
             "refresh": min(refresh, n_trees),
             "variance": variance,
-            "seed": seed,
-            "kinds": self._feature_kinds(),
         }
-        max_rows = min(max_training, MAX_ROWS) if surrogate == "gaussian_process" else max_training
-        self._training_options: dict[str, Any] = {"max_rows": max_rows, "failed": failed, "seed": seed}
+        self._max_training = max_training
+        self._failed = failed
         self._budget = 0.0
-        self._start_model()
-        self._n_grown = 0
+        self._n_fitted = 0
+        self._proposers = self._new_proposers()
         self._design: PointDesign | None = None
         if initial_design == "lhs":
             self._design = PointDesign(space, LatinHypercube(d, seed=seed, block_size=self.n_initial))
@@ -196,8 +182,8 @@ class Ambs(DistinctSearcher):
 
     @property
     def n_fitted(self) -> int:
-        """How many parts of the surrogate (trees) this object has fitted so far."""
-        return self._n_grown
+        """How many parts of its surrogates (trees) this object has fitted so far."""
+        return self._n_fitted + sum(each.n_fitted for each in self._proposers)
 
     def state(self) -> dict[str, Any]:
         """Return the base's snapshot and the place in the initial design."""
@@ -209,11 +195,15 @@ class Ambs(DistinctSearcher):
         if self._design:
             self._design.next_point = int(state["next_point"])
 
-    def _start_model(self) -> None:
-        n_features = len(self.space) + int(self._conditional.sum())
-        self._training = TrainingSet(n_features, **self._training_options)
-        self._surrogate: Surrogate = make_surrogate(self._training, **self._surrogate_options)
-        self._hedge = Hedge()
+    def _new_proposers(self) -> list[Proposer]:
+        features = Features(self.space)
+        made = []
+        for kind in self._kinds:
+            max_rows = min(self._max_training, row_limit(kind))
+            training = TrainingSet(len(features), max_rows=max_rows, failed=self._failed, seed=self.seed)
+            model = make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **self._forest_options)
+            made.append(Proposer(self.space, model, self._options))
+        return made
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
         super()._fold_encoded(trials, X)
@@ -223,50 +213,38 @@ class Ambs(DistinctSearcher):
         if budget > self._budget:
             # What was learned of lower budgets is not comparable.
             self._budget = budget
-            self._start_model()
+            self._n_fitted = self.n_fitted
+            self._proposers = self._new_proposers()
         evidence = read_evidence(trials, self._budget)
-        if evidence:
-            places, losses, censored = map(list, zip(*evidence, strict=True))
-            self._training.append(self._features(X[places]), losses, censored)
-        if self.acquisition == "hedge":
-            for each in trials:
-                if "nominees" in each.meta:
-                    self._hedge.tell(np.array(each.meta["nominees"], dtype=np.float64))
-
-    def _feature_kinds(self) -> FeatureKinds:
-        activity = np.full(len(self.space), -1, np.intp)
-        activity[self._conditional] = len(self.space) + np.arange(int(self._conditional.sum()))
-        return FeatureKinds(self.space.is_categorical, activity)
-
-    def _features(self, X: FloatArray) -> FloatArray:
-        """Return X with a column of 0 or 1 for each conditional parameter: whether it is active."""
-        if not self._conditional.any():
-            return X
-        return np.hstack([X, self.space.active(X)[:, self._conditional]])
-
-    def _place(self, X: FloatArray) -> Places:
-        return self._surrogate.place(self._features(X))
+        for each in self._proposers:
+            if evidence:
+                places, losses, censored = map(list, zip(*evidence, strict=True))
+                each.tell(X[places], losses, censored)
+            for trial in trials:
+                if "nominees" in trial.meta:
+                    each.tell_nominees(np.array(trial.meta["nominees"], dtype=np.float64))
 
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
-        if len(self._training) < self.n_initial or not self._training.n_completed:
+        training = self._proposers[0].model.training
+        if len(training) < self.n_initial or not training.n_completed:
             return self._propose_initial(n, pending, taken, rng)
-        self._n_grown += self._surrogate.sync()
-        belief = self._surrogate.belief()
-        if self.multipoint == "penalised":
-            belief = PenalisedBelief(belief)
-        if pending and self.multipoint != "naive":
-            P = np.array([self._pending_rows[each.trial_id][0] for each in pending])
-            self._tell_lies(belief, self._place(P))
-        rule = self._rule(belief, rng)
-        X, places, scores = self._pool(belief, rule, taken, rng)
-        meta = self._nominees(X, belief, places)
-        chosen = self._pick(n, places, scores, belief, rng)
-        for key in self.space.keys(X[chosen]):
-            taken.add(key)
-        suggestions = suggest(self.space, X[chosen], meta)
-        if len(chosen) < n:
-            suggestions += suggest(self.space, self._random(n - len(chosen), taken, rng))
+        rows = [self._pending_rows[each.trial_id][0] for each in pending]
+        suggestions: list[Suggestion] = []
+        for proposer, share in self._shares(n, len(pending)):
+            X, meta = proposer.propose(share, rows, taken, rng)
+            rows += list(X)
+            suggestions += suggest(self.space, X, meta)
+        if len(suggestions) < n:
+            suggestions += suggest(self.space, self._random(n - len(suggestions), taken, rng))
         return suggestions
+
+    def _shares(self, n: int, n_pending: int) -> list[tuple[Proposer, int]]:
+        """Return who proposes how many of `n`: several surrogates take turns while that pays."""
+        able = self._proposers
+        if len(able[0].model.training) > MIXED_UNTIL_FINISHED or n_pending + n > MIXED_UNTIL_PENDING:
+            able = able[-1:]
+        turns = [(self._n_suggested + each) % len(able) for each in range(n)]
+        return [(able[each], turns.count(each)) for each in dict.fromkeys(turns)]
 
     def _propose_initial(
         self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
@@ -279,63 +257,3 @@ class Ambs(DistinctSearcher):
 
     def _random(self, n: int, taken: Taken, rng: np.random.Generator) -> FloatArray:
         return self._untried(n, taken, lambda k: self.space.sample_encoded(k, rng), rng)
-
-    def _tell_lies(self, belief: Belief, places: Places) -> None:
-        """Tell the belief the lie about each point."""
-        if self.liar == "believer":
-            lies = belief.mean(places)
-        else:
-            lies = np.full(len(places), _LIES[self.liar](self._surrogate.targets))
-        belief.add(places, lies)
-
-    def _rule(self, belief: Belief, rng: np.random.Generator) -> Rule:
-        """Return what scores the candidates for the next suggestion."""
-        name = self.acquisition
-        if name == "hedge":
-            name = self._hedge.choose(belief, self._place, rng)
-        kappa = self._kappa.at(self._training.n_completed, rng)
-        return Rule(name, float(self._surrogate.targets.min()), kappa)
-
-    def _pool(
-        self, belief: Belief, rule: Rule, taken: Taken, rng: np.random.Generator
-    ) -> tuple[FloatArray, Places, FloatArray]:
-        """Return untried candidates, each once, with their places and scores."""
-        n, candidates = self.n_candidates, self._candidates
-        best = self._training.best(self._surrogate.rows, _N_INCUMBENTS)
-        incumbents = self._training.X[best, : len(self.space)].astype(np.float64)
-        X = np.concatenate([candidates.sample(n, rng), candidates.neighbours(incumbents, n // 2, rng)])
-        found = [X]
-        places = [self._place(X)]
-        scores = rule.scores(belief, places[0])
-        for _ in range(_CLIMB_ROUNDS):
-            top = X[np.argpartition(scores, _N_INCUMBENTS)[:_N_INCUMBENTS]]
-            found.append(candidates.neighbours(top, n // 5, rng))
-            places.append(self._place(found[-1]))
-            scores = np.concatenate([scores, rule.scores(belief, places[-1])])
-            X = np.concatenate([X, found[-1]])
-        first: dict[bytes, int] = {}
-        for index, key in enumerate(self.space.keys(X)):
-            if key not in taken:
-                first.setdefault(key, index)
-        fresh = list(first.values())
-        return X[fresh], joined(places).take(fresh), scores[fresh]
-
-    def _pick(self, n: int, places: Places, scores: FloatArray, belief: Belief, rng: np.random.Generator) -> list[int]:
-        """Return which `n` candidates to try, the best first; each becomes a lie before the next is chosen."""
-        chosen: list[int] = []
-        while len(chosen) < min(n, len(scores)):
-            if chosen:
-                if self.multipoint != "naive":
-                    self._tell_lies(belief, places.take(chosen[-1:]))
-                scores = self._rule(belief, rng).scores(belief, places)
-                scores[chosen] = np.inf
-            chosen.append(int(scores.argmin()))
-        return chosen
-
-    def _nominees(self, X: FloatArray, belief: Belief, places: Places) -> dict[str, Any]:
-        """Return what each member of the portfolio likes best, to be judged by when the trials are told."""
-        if self.acquisition != "hedge":
-            return {}
-        best = float(self._surrogate.targets.min())
-        rules = [Rule(each, best, self.kappa) for each in PORTFOLIO]
-        return {"nominees": [X[int(each.scores(belief, places).argmin())].tolist() for each in rules]}

@@ -9,6 +9,7 @@ from typing import Any
 from dhflow.errors import SearchError
 from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.base import Searcher
+from dhflow.searcher.preset import Auto, GaussianProcessSearch
 from dhflow.searcher.quasi_random import LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
 from dhflow.space import SearchSpace
@@ -131,5 +132,5 @@ def _label(searcher: type[Searcher]) -> str:
     return f"searcher {getattr(searcher, 'name', searcher.__qualname__)!r}"
 
 
-for _each in (RandomSearch, LatinHypercubeSearch, SobolSearch, Ambs):
+for _each in (Auto, RandomSearch, LatinHypercubeSearch, SobolSearch, Ambs, GaussianProcessSearch):
     register_searcher(_each)

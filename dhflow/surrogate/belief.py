@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,8 @@ class Surrogate(Protocol):
     """
 
     training: TrainingSet
+    uses_blas: ClassVar[bool]
+    """Whether it is worth giving linear algebra one thread while it is asked."""
 
     @property
     def rows(self) -> IntArray:

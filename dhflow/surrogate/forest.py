@@ -16,7 +16,7 @@ T : trees;  n : told trials;  m : those that train the model;  p : features;  id
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,8 @@ class Forest:
         See :class:`~dhflow.surrogate.leaf.LeafStatistics`.
     seed : int
     """
+
+    uses_blas: ClassVar[bool] = False
 
     def __init__(
         self,

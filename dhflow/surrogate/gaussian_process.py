@@ -19,8 +19,6 @@ from dhflow.surrogate.refit import Refitted
 from dhflow.surrogate.target import power_scores
 from dhflow.surrogate.training import TrainingSet
 
-MAX_ROWS = 300
-"""Training points at most: the cost of an ask grows with their square, and the best, the latest and a few others do."""
 MAX_FIT_ROWS = 200
 MAX_FIT_STEPS = 40
 _BOUNDS_PRECISION = (np.log(1e-4), np.log(1e4))

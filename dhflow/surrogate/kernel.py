@@ -50,8 +50,8 @@ def square_differences(A: npt.NDArray[np.floating], B: npt.NDArray[np.floating],
 
     Notes
     -----
-    1 for unordered values that differ (Hamming's distance); of a parameter that is active in one of the two alone 1, and
-    0 where it is active in neither.
+    1 for unordered values that differ (Hamming's distance); of a parameter that is active in one of the two alone 1,
+    and 0 where it is active in neither.
     """
     d = kinds.n_parameters
     squares = np.empty((d, len(A), len(B)))
@@ -74,7 +74,7 @@ def matern(squares: FloatArray, precision: FloatArray) -> FloatArray:
 
 
 def matern_slope(squares: FloatArray, precision: FloatArray) -> FloatArray:
-    r"""Return the derivative of :func:`matern` by :math:`r^2`, (n, k): :math:`-\tfrac56 (1 + \sqrt5 r) e^{-\sqrt5 r}`."""
+    r"""Return the derivative of :func:`matern` by r squared, :math:`-\tfrac56 (1 + \sqrt5 r) e^{-\sqrt5 r}`, (n, k)."""
     root = _ROOT_5 * np.sqrt(np.tensordot(precision, squares, axes=1))
     slope: FloatArray = (-5.0 / 6.0) * (1.0 + root) * np.exp(-root)
     return slope

@@ -15,10 +15,18 @@ SurrogateKind = Literal[
 ]
 SURROGATES: tuple[SurrogateKind, ...] = get_args(SurrogateKind)
 
+_ROW_LIMITS = {"gaussian_process": 300}
+"""The cost of an ask grows with the square of a Gaussian process' points."""
+
 
 def can_be_conditioned(kind: SurrogateKind) -> bool:
     """Tell whether a surrogate takes lies about pending points in; one that does not shuns their surroundings."""
     return kind != "gradient_boosting"
+
+
+def row_limit(kind: SurrogateKind) -> int:
+    """Return how many trials a surrogate can be fitted to at a bearable cost."""
+    return _ROW_LIMITS.get(kind, 1_000_000)
 
 
 def make_surrogate(

@@ -8,6 +8,7 @@ n : told trials;  m : those that train the model;  p : features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ class Refitted(ABC):
     The counts follow from the number of trials alone, and so does each fit, whatever had been fitted before: a
     search that is resumed fits once.
     """
+
+    uses_blas: ClassVar[bool] = True
 
     def __init__(self, training: TrainingSet, *, seed: int = 0) -> None:
         self.training = training

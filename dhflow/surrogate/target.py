@@ -79,8 +79,8 @@ def power_scores(values: npt.ArrayLike) -> FloatArray:
 
     Notes
     -----
-    Yeo and Johnson (2000), *A new family of power transformations*, eq. 2.1, with the exponent of the greatest likelihood,
-    of values scaled by their median and quartiles and cut where they are further off than :data:`MAX_QUARTILES`.
+    Yeo and Johnson (2000), *A new family of power transformations*, eq. 2.1, with the exponent of the greatest
+    likelihood, of values scaled by their median and quartiles and cut beyond :data:`MAX_QUARTILES`.
     Where that fails (few different values), :func:`normal_scores` take its place.
     """
     from scipy.stats import yeojohnson

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +10,12 @@ import pytest
 
 from dhflow.searcher import make_searcher
 from dhflow.searcher.ambs import Ambs
+from dhflow.searcher.features import Features
 from dhflow.searcher.scoring import ACQUISITIONS, PORTFOLIO
 from dhflow.space import Categorical, Float, Integer, SearchSpace
-from dhflow.surrogate.belief import Belief
 from dhflow.testing.searcher import example_spaces, loss_of
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
-from dhflow.trial import Trial, TrialStatus
+from dhflow.trial import Suggestion, Trial, TrialStatus
 
 SQUARE = SearchSpace({"x": Float(-5.0, 10.0), "y": Float(0.0, 15.0)})
 
@@ -41,17 +41,23 @@ def trained(space: SearchSpace = SQUARE, n: int = 40, **options: Any) -> Simulat
 
 
 class Spy(Ambs):
-    """Keeps what the surrogate believed at the last pick."""
+    """Keeps the pending rows of the last ask, to see what its surrogate then believed."""
 
-    belief: Belief
+    def _propose(self, n: int, pending: Sequence[Trial], *rest: Any) -> list[Suggestion]:
+        self.pending = [self._pending_rows[each.trial_id][0] for each in pending]
+        self.picked = super()._propose(n, pending, *rest)
+        return self.picked
 
-    def _pool(self, belief: Belief, *rest: Any) -> Any:
-        self.belief = belief
-        return super()._pool(belief, *rest)
-
-    def believed(self, config: dict[str, Any]) -> tuple[float, float]:
-        mean, std = self.belief.moments(self._place(self.space.encode([config])))
+    def believed(self, config: dict[str, Any], *, with_picks: bool = False) -> tuple[float, float]:
+        (proposer,) = self._proposers
+        rows = [*self.pending, *self.space.encode([dict(each.config) for each in self.picked])] if with_picks else None
+        belief = proposer.belief(self.pending if rows is None else rows)
+        mean, std = belief.moments(proposer.place(self.space.encode([config])))
         return float(mean[0]), float(std[0])
+
+    @property
+    def targets(self) -> Any:
+        return self._proposers[0].model.targets
 
 
 def spying(**options: Any) -> tuple[Spy, SimulatedStudy]:
@@ -135,7 +141,7 @@ def test_min_and_max_are_the_best_and_worst_loss_so_far() -> None:
         config = {"x": 2.0, "y": 3.0}
         # With very many lies at one place the belief there is the lie.
         study.searcher.ask(1, [Trial(1000 + i, config) for i in range(3000)])
-        assert spy.believed(config)[0] == pytest.approx(which(spy._surrogate.targets), abs=0.02)
+        assert spy.believed(config)[0] == pytest.approx(which(spy.targets), abs=0.02)
 
 
 def test_naive_ignores_pending_trials_but_for_duplicates() -> None:
@@ -162,7 +168,8 @@ def test_one_ask_for_many_equals_many_asks_of_one_in_what_it_believes() -> None:
     # Within an ask each pick becomes the lie that a pending trial would be.
     spy, study = spying()
     picks = study.searcher.ask(5)
-    believed = [spy.believed(dict(each.config)) for each in picks[:-1]]
+    spy.picked = picks[:-1]
+    believed = [spy.believed(dict(each.config), with_picks=True) for each in picks[:-1]]
     other, other_study = spying()
     other_study.searcher.ask(1, [Trial(1000 + i, each.config) for i, each in enumerate(picks[:-1])])
     expected = [other.believed(dict(each.config)) for each in picks[:-1]]
@@ -337,5 +344,4 @@ def test_hedge_learns_from_what_its_members_named() -> None:
 
 def test_conditional_activity_is_a_feature() -> None:
     space = example_spaces()["conditional"]
-    searcher = ambs(space)
-    assert searcher._features(space.sample_encoded(2, np.random.default_rng(0))).shape == (2, len(space) + 3)
+    assert Features(space).of(space.sample_encoded(2, np.random.default_rng(0))).shape == (2, len(space) + 3)

@@ -35,7 +35,7 @@ def clean_registry() -> Iterator[None]:
 
 
 def test_the_searchers() -> None:
-    assert searcher_names() == ["random", "lhs", "sobol", "ambs"]
+    assert searcher_names() == ["auto", "random", "lhs", "sobol", "ambs", "gp"]
     for name in searcher_names():
         searcher = make_searcher(name, SPACE, seed=4)
         assert (type(searcher).name, searcher.seed, searcher.space) == (name, 4, SPACE)
@@ -52,7 +52,7 @@ def test_options_reach_the_searcher_and_the_history() -> None:
 
 
 def test_an_unknown_name_is_answered_with_a_close_one_and_all() -> None:
-    with pytest.raises(SearchError, match=r"no searcher 'abms' \(did you mean 'ambs'\?\); there are: random, lhs, "):
+    with pytest.raises(SearchError, match=r"no searcher 'abms' \(did you mean 'ambs'\?\); there are: auto, random, "):
         make_searcher("abms", SPACE)
     with pytest.raises(SearchError, match="give a name"):
         make_searcher(3, SPACE)  # type: ignore[arg-type]

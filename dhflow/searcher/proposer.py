@@ -1,0 +1,180 @@
+"""From what a surrogate believes to the next configs: candidates, lies about pending trials, and the pick.
+
+Notation
+--------
+X : (k, d) encoded configs;  places : where the surrogate has k points;  scores : (k,) acquisition, lower is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from dhflow.searcher.candidate import Candidates
+from dhflow.searcher.distinct import Taken
+from dhflow.searcher.features import Features
+from dhflow.searcher.scoring import PORTFOLIO, Acquisition, Hedge, KappaSchedule, Rule
+from dhflow.space import SearchSpace
+from dhflow.surrogate.belief import Belief, PenalisedBelief, Places, Surrogate, joined
+from dhflow.surrogate.blas import single_threaded
+
+FloatArray = npt.NDArray[np.float64]
+
+Liar = Literal["believer", "min", "mean", "max"]
+LIARS: tuple[Liar, ...] = get_args(Liar)
+Multipoint = Literal["conditioned", "penalised", "naive"]
+MULTIPOINTS: tuple[Multipoint, ...] = get_args(Multipoint)
+
+_LIES: dict[str, Callable[[FloatArray], np.floating[Any]]] = {"min": np.min, "mean": np.mean, "max": np.max}
+_N_INCUMBENTS = 10
+"""Best trials, and later best candidates, whose neighbours are looked at."""
+_CLIMB_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class ProposerOptions:
+    """How configs are proposed; see :class:`~dhflow.searcher.ambs.Ambs`.
+
+    Parameters
+    ----------
+    acquisition, liar, multipoint : str
+    kappa : KappaSchedule
+    n_candidates : int
+    """
+
+    acquisition: Acquisition
+    kappa: KappaSchedule
+    liar: Liar
+    multipoint: Multipoint
+    n_candidates: int
+
+
+class Proposer:
+    """Proposes configs that one surrogate likes.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    model : Surrogate
+    options : ProposerOptions
+    """
+
+    def __init__(self, space: SearchSpace, model: Surrogate, options: ProposerOptions) -> None:
+        self.model = model
+        self.options = options
+        self.n_fitted = 0
+        self._space = space
+        self._candidates = Candidates(space)
+        self._features = Features(space)
+        self._hedge = Hedge()
+
+    def tell(self, X: FloatArray, losses: Sequence[float], censored: Sequence[bool]) -> None:
+        """Tell the model of trials."""
+        self.model.training.append(self._features.of(X), losses, censored)
+
+    def tell_nominees(self, nominees: FloatArray) -> None:
+        """Take note of what the members of the portfolio had named when a trial was suggested that is now told."""
+        self._hedge.tell(self._features.of(nominees))
+
+    def propose(
+        self, n: int, pending: Sequence[FloatArray], taken: Taken, rng: np.random.Generator
+    ) -> tuple[FloatArray, dict[str, Any]]:
+        """Return up to `n` untried configs (k, d), the best first, and what to note with them.
+
+        Parameters
+        ----------
+        n : int
+        pending : sequence of (d,)
+        taken : Taken
+            The chosen ones are added.
+        rng : Generator
+        """
+        with single_threaded() if self.model.uses_blas else nullcontext():
+            self.n_fitted += self.model.sync()
+            belief = self.belief(pending)
+            X, places, scores = self._pool(belief, self._rule(belief, rng), taken, rng)
+            meta = self._nominees(X, belief, places)
+            chosen = X[self._pick(n, places, scores, belief, rng)]
+        for key in self._space.keys(chosen):
+            taken.add(key)
+        return chosen, meta
+
+    def belief(self, pending: Sequence[FloatArray] = ()) -> Belief:
+        """Return what the model believes of the trials it was told before its last sync, with lies about others."""
+        belief = self.model.belief()
+        if self.options.multipoint == "penalised":
+            belief = PenalisedBelief(belief)
+        if len(pending) and self.options.multipoint != "naive":
+            self._tell_lies(belief, self.place(np.array(pending)))
+        return belief
+
+    def place(self, X: FloatArray) -> Places:
+        """Look configs up (k, d)."""
+        return self.model.place(self._features.of(X))
+
+    def _tell_lies(self, belief: Belief, places: Places) -> None:
+        """Tell the belief the lie about each point."""
+        if self.options.liar == "believer":
+            lies = belief.mean(places)
+        else:
+            lies = np.full(len(places), _LIES[self.options.liar](self.model.targets))
+        belief.add(places, lies)
+
+    def _rule(self, belief: Belief, rng: np.random.Generator) -> Rule:
+        """Return what scores the candidates for the next suggestion."""
+        name = self.options.acquisition
+        if name == "hedge":
+            name = self._hedge.choose(belief, self.model.place, rng)
+        kappa = self.options.kappa.at(self.model.training.n_completed, rng)
+        return Rule(name, float(self.model.targets.min()), kappa)
+
+    def _pool(
+        self, belief: Belief, rule: Rule, taken: Taken, rng: np.random.Generator
+    ) -> tuple[FloatArray, Places, FloatArray]:
+        """Return untried candidates, each once, with their places and scores."""
+        n, candidates = self.options.n_candidates, self._candidates
+        X = np.concatenate([candidates.sample(n, rng), candidates.neighbours(self._incumbents(), n // 2, rng)])
+        places = [self.place(X)]
+        scores = rule.scores(belief, places[0])
+        for _ in range(_CLIMB_ROUNDS):
+            top = X[np.argpartition(scores, _N_INCUMBENTS)[:_N_INCUMBENTS]]
+            more = candidates.neighbours(top, n // 5, rng)
+            places.append(self.place(more))
+            scores = np.concatenate([scores, rule.scores(belief, places[-1])])
+            X = np.concatenate([X, more])
+        first: dict[bytes, int] = {}
+        for index, key in enumerate(self._space.keys(X)):
+            if key not in taken:
+                first.setdefault(key, index)
+        fresh = list(first.values())
+        return X[fresh], joined(places).take(fresh), scores[fresh]
+
+    def _incumbents(self) -> FloatArray:
+        training = self.model.training
+        best = training.best(self.model.rows, _N_INCUMBENTS)
+        return training.X[best, : len(self._space)].astype(np.float64)
+
+    def _pick(self, n: int, places: Places, scores: FloatArray, belief: Belief, rng: np.random.Generator) -> list[int]:
+        """Return which `n` candidates to try, the best first; each becomes a lie before the next is chosen."""
+        chosen: list[int] = []
+        while len(chosen) < min(n, len(scores)):
+            if chosen:
+                if self.options.multipoint != "naive":
+                    self._tell_lies(belief, places.take(chosen[-1:]))
+                scores = self._rule(belief, rng).scores(belief, places)
+                scores[chosen] = np.inf
+            chosen.append(int(scores.argmin()))
+        return chosen
+
+    def _nominees(self, X: FloatArray, belief: Belief, places: Places) -> dict[str, Any]:
+        """Return what each member of the portfolio likes best, to be judged by when the trials are told."""
+        if self.options.acquisition != "hedge" or not len(X):
+            return {}
+        best = float(self.model.targets.min())
+        rules = [Rule(each, best, self.options.kappa.kappa) for each in PORTFOLIO]
+        return {"nominees": [X[int(each.scores(belief, places).argmin())].tolist() for each in rules]}

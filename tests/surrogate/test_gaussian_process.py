@@ -1,0 +1,158 @@
+"""The Gaussian process against scikit-learn's, finite differences and refits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from dhflow.surrogate.gaussian_process import GaussianProcess, negative_log_posterior
+from dhflow.surrogate.kernel import FeatureKinds, matern, plain_kinds, square_differences
+from dhflow.surrogate.target import power_scores
+from dhflow.surrogate.training import TrainingSet
+
+
+def data(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    X = np.random.default_rng(seed).random((n, 3))
+    return X, np.sin(6 * X[:, 0]) + (X[:, 1] - 0.4) ** 2
+
+
+def made(n: int, batches: tuple[int, ...] = (), losses: np.ndarray | None = None) -> GaussianProcess:
+    X, loss = data(n)
+    loss = loss if losses is None else losses
+    process = GaussianProcess(TrainingSet(3, seed=1), seed=4)
+    begin = 0
+    for size in (*batches, n - sum(batches)):
+        process.training.append(X[begin : begin + size], loss[begin : begin + size])
+        begin += size
+        process.sync()
+    return process
+
+
+def test_the_posterior_is_scikit_learns_for_the_same_kernel() -> None:
+    process = made(40)
+    points = data(30, seed=7)[0].astype(np.float32)
+    lengths = np.exp(-0.5 * process.theta[:-2])
+    kernel = ConstantKernel(process.scale) * Matern(lengths, nu=2.5) + WhiteKernel(process.noise)
+    reference = GaussianProcessRegressor(kernel, optimizer=None, alpha=0).fit(process.training.X, process.targets)
+    mean, std = reference.predict(points, return_std=True)
+    found_mean, found_std = process.belief().moments(process.place(points))
+    np.testing.assert_allclose(found_mean, mean, atol=1e-6)
+    np.testing.assert_allclose(found_std**2, std**2 - process.noise, atol=1e-6)  # ours is of the noise-free objective
+
+
+def test_the_gradient_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    X, y = data(25)
+    kinds = FeatureKinds(np.array([False, True]), np.array([-1, 2]))
+    features = np.column_stack([X[:, 0], np.floor(X[:, 1] * 3) / 3, X[:, 2] > 0.4])
+    squares = square_differences(features, features, kinds)
+    for _ in range(5):
+        theta = rng.normal(0, 0.7, 4)
+        value, gradient = negative_log_posterior(theta, squares, y)
+        numeric = approx_fprime(theta, lambda t: negative_log_posterior(t, squares, y)[0], 1e-6)
+        assert np.isfinite(value)
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-3)
+
+
+def test_it_is_a_function_of_the_told_trials() -> None:
+    at_once, in_parts = made(53), made(53, batches=(10, 13, 20))
+    place = at_once.place(data(20, seed=9)[0])
+    np.testing.assert_array_equal(at_once.belief().moments(place), in_parts.belief().moments(place))
+
+
+def test_lies_are_taken_in_as_if_they_had_been_observed() -> None:
+    process = made(30)
+    points = process.place(data(12, seed=3)[0])
+    lied, y = points.take(slice(0, 3)), np.array([0.3, -0.2, 1.0])
+    at_once, one_by_one = process.belief(), process.belief()
+    at_once.add(lied, y)
+    for i in range(3):
+        one_by_one.add(lied.take([i]), y[[i]])
+    np.testing.assert_allclose(at_once.moments(points), one_by_one.moments(points), atol=1e-6)
+    X = np.concatenate([process.training.X, lied.features])
+    K = process.covariance(X, X) + process.noise * np.eye(33)
+    cross = process.covariance(points.features, X)
+    expected = cross @ np.linalg.solve(K, np.concatenate([process.targets, y]))
+    np.testing.assert_allclose(at_once.mean(points), expected, atol=1e-6)
+
+
+def test_a_believer_keeps_the_mean_and_grows_sure() -> None:
+    process = made(20)
+    place = process.place(np.array([[0.9, 0.9, 0.1]]))
+    belief = process.belief()
+    mean, std = belief.moments(place)
+    belief.add(place, mean)
+    new_mean, new_std = belief.moments(place)
+    np.testing.assert_allclose(new_mean, mean, atol=1e-6)
+    assert new_std < 0.5 * std
+
+
+def test_an_irrelevant_parameter_is_found_out() -> None:
+    relevance = made(80).theta[:-2]
+    assert relevance[0] > relevance[1] > relevance[2]
+
+
+def test_unordered_and_inactive_values_have_the_distances_they_should() -> None:
+    kinds = FeatureKinds(np.array([False, True, False]), np.array([-1, -1, 3]))
+    rows = np.array([[0.1, 0.1, 0.5, 0.0], [0.1, 0.9, 0.9, 0.0], [0.4, 0.5, 0.9, 1.0], [0.4, 0.5, 0.2, 1.0]])
+    squares = square_differences(rows, rows, kinds)
+    assert squares[0, 0, 2] == pytest.approx(0.09)
+    assert squares[1, 0].tolist() == [0.0, 1.0, 1.0, 1.0]
+    assert squares[2, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    assert squares[2, 2, 3] == pytest.approx(0.49)
+    values = np.linalg.eigvalsh(matern(squares, np.array([2.0, 0.5, 1.0])))
+    assert values.min() > -1e-9
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [1.0],
+        [1.0, 1.0, 1.0, 1.0],
+        [np.nan, np.nan, np.nan],
+        [np.nan, 1.0, 2.0, 3.0],
+        [1e300, -1e300, 0.0, 1.0, 2.0],
+        [1.0, 1.0 + 1e-15, 1.0, 1.0],
+    ],
+)
+def test_little_or_odd_data_is_no_error(losses: list[float]) -> None:
+    process = GaussianProcess(TrainingSet(2))
+    process.training.append(np.full((len(losses), 2), 0.5), losses)  # all at one place
+    process.sync()
+    place = process.place(np.array([[0.5, 0.5], [0.0, 1.0]]))
+    belief = process.belief()
+    belief.add(place, belief.mean(place))
+    belief.add(place, belief.mean(place))
+    assert np.isfinite(belief.moments(place)).all()
+
+
+def test_a_hundred_lies_at_one_place_are_no_error() -> None:
+    process = made(30)
+    place = process.place(np.full((100, 3), 0.25))
+    belief = process.belief()
+    belief.add(place, np.zeros(100))
+    assert abs(belief.mean(place.take([0]))[0]) < 0.3
+
+
+def test_power_scores_are_normal_and_keep_the_order() -> None:
+    values = np.exp(np.random.default_rng(0).normal(size=400) * 2)
+    scores = power_scores(values)
+    assert scores.mean() == pytest.approx(0, abs=1e-9)
+    assert scores.std() == pytest.approx(1)
+    np.testing.assert_array_equal(np.argsort(scores), np.argsort(values))
+    skewness = np.mean(scores**3)
+    assert abs(skewness) < 0.6 < np.mean(((values - values.mean()) / values.std()) ** 3)
+    assert power_scores([3.0, 3.0]).tolist() == [0.0, 0.0]
+    assert power_scores([]).tolist() == []
+    mostly_equal = power_scores([1.0] * 50 + [0.0])
+    assert mostly_equal[-1] < mostly_equal[0]
+
+
+def test_plain_features_are_ordered_and_always_active() -> None:
+    kinds = plain_kinds(3)
+    assert kinds.n_parameters == 3
+    assert not kinds.categorical.any()
+    assert (kinds.activity == -1).all()
