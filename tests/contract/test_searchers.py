@@ -35,11 +35,29 @@ class TestAmbs(_Registered):
     searcher = "ambs"
 
 
+class TestAuto(_Registered):
+    searcher = "auto"
+
+
+class TestGaussianProcess(_Registered):
+    searcher = "gp"
+
+
+class TestAmbsOfThePaper(_Registered):
+    searcher = "ambs"
+    options: ClassVar[dict[str, Any]] = {"surrogate": "random_forest", "acquisition": "lcb", "liar": "min"}
+
+
+class TestAmbsHedge(_Registered):
+    searcher = "ambs"
+    options: ClassVar[dict[str, Any]] = {"acquisition": "hedge", "multipoint": "penalised"}
+
+
 class TestAmbsAfterSobol(_Registered):
     searcher = "ambs"
     options: ClassVar[dict[str, Any]] = {
         "initial_design": "sobol",
-        "surrogate": "extra_trees",
+        "surrogate": "bagging",
         "liar": "max",
         "failed": "mean",
         "max_training": 30,
