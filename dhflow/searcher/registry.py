@@ -11,6 +11,7 @@ from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.base import Searcher
 from dhflow.searcher.quasi_random import LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
+from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
 
 _REGISTRY: dict[str, type[Searcher]] = {}
@@ -131,5 +132,5 @@ def _label(searcher: type[Searcher]) -> str:
     return f"searcher {getattr(searcher, 'name', searcher.__qualname__)!r}"
 
 
-for _each in (RandomSearch, LatinHypercubeSearch, SobolSearch, Ambs):
+for _each in (RandomSearch, LatinHypercubeSearch, SobolSearch, Ambs, Tpe):
     register_searcher(_each)

@@ -51,6 +51,20 @@ class TestAmbsNaive(_Registered):
     options: ClassVar[dict[str, Any]] = {"initial_design": "lhs", "multipoint": "naive", "failed": "leave_out"}
 
 
+class TestTpe(_Registered):
+    searcher = "tpe"
+
+
+class TestTpeOfGroups(_Registered):
+    searcher = "tpe"
+    options: ClassVar[dict[str, Any]] = {"together": "groups", "weights": "uniform", "max_training": 12}
+
+
+class TestTpeOfSingleParameters(_Registered):
+    searcher = "tpe"
+    options: ClassVar[dict[str, Any]] = {"together": "none", "pending": "leave_out", "n_initial": 5}
+
+
 @pytest.mark.parametrize("name", searcher_names())
 def test_every_registered_searcher_is_tested_here(name: str) -> None:
     tested = {each.searcher for each in _Registered.__subclasses__()}

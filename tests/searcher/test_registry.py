@@ -35,7 +35,7 @@ def clean_registry() -> Iterator[None]:
 
 
 def test_the_searchers() -> None:
-    assert searcher_names() == ["random", "lhs", "sobol", "ambs"]
+    assert searcher_names() == ["random", "lhs", "sobol", "ambs", "tpe"]
     for name in searcher_names():
         searcher = make_searcher(name, SPACE, seed=4)
         assert (type(searcher).name, searcher.seed, searcher.space) == (name, 4, SPACE)
@@ -134,6 +134,27 @@ def test_impossible_options_of_ambs(option: dict[str, Any]) -> None:
     (name,) = option
     with pytest.raises(SearchError, match=name):
         make_searcher("ambs", SPACE, **option)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"n_initial": 0},
+        {"gamma": 0.0},
+        {"gamma": 1},
+        {"max_good": 0},
+        {"n_candidates": 0},
+        {"together": "some"},
+        {"weights": "ranks"},
+        {"prior_weight": 0.0},
+        {"pending": "good"},
+        {"max_training": 5},
+    ],
+)
+def test_impossible_options_of_tpe(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(SearchError, match=name):
+        make_searcher("tpe", SPACE, **option)
 
 
 def test_impossible_options_of_lhs() -> None:
