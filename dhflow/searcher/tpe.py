@@ -236,25 +236,22 @@ class Tpe(DistinctSearcher):
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
         if self._observed.n_completed < self.n_initial:
             return suggest(self.space, self._random(n, taken, rng))
-        choices = self._choices(n, pending, rng)
+        candidates = self._candidates(n, pending, rng)
         found: list[FloatArray] = []
         for slot in range(n):
-            row = self._first_new(np.select(self._blocks[:, None, :], [each.ranked(slot) for each in choices]), taken)
+            row = self._first_new(candidates.ranked(slot), taken)
             if row is None:
                 continue
             found.append(row)
             if self.pending_as == "bad" and slot + 1 < n:
-                active = self.space.active(row[None, :])
-                for each in choices:
-                    each.add_bad(row[None, :], active, slot + 1)
+                candidates.add_bad(row[None, :], self.space.active(row[None, :]), slot + 1)
         X = np.array(found).reshape(-1, len(self.space))
         return suggest(self.space, np.concatenate([X, self._random(n - len(X), taken, rng)]))
 
     def _random(self, n: int, taken: Taken, rng: np.random.Generator) -> FloatArray:
         return self._untried(n, taken, lambda k: self.space.sample_encoded(k, rng), rng)
 
-    def _choices(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Choice]:
-        """Return the candidates of each block of parameters."""
+    def _candidates(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> _Candidates:
         n_good = min(int(np.ceil(self.gamma * self._observed.n_completed)), self.max_good)
         split = self._observed.split(n_good, self.max_training)
         good, good_active = self._observed.rows(split.good)
@@ -265,16 +262,13 @@ class Tpe(DistinctSearcher):
             bad, bad_active = np.concatenate([bad, P]), np.concatenate([bad_active, self.space.active(P)])
             bad_weights = np.append(bad_weights, np.ones(len(P)))
         good_weights = split.improvements if self.weights == "improvement" else np.ones(len(good))
-        choices = []
-        for block in self._blocks:
-            like = self._estimator(good, good_active & block, good_weights, _GOOD_FACTOR)
-            unlike = self._estimator(bad, bad_active & block, bad_weights, _BAD_FACTOR)
-            X = like.sample(n * self.n_candidates, rng)
-            if len(self._blocks) == 1:
-                X = self.space.snap(X)
-            active = self.space.active(X) if len(self._blocks) == 1 else np.broadcast_to(block, X.shape)
-            choices.append(Choice(like, unlike, X, active, n))
-        return choices
+        likes = [self._estimator(good, good_active & block, good_weights, _GOOD_FACTOR) for block in self._blocks]
+        unlikes = [self._estimator(bad, bad_active & block, bad_weights, _BAD_FACTOR) for block in self._blocks]
+        draws = [like.sample(n * self.n_candidates, rng) for like in likes]
+        X = self.space.snap(np.select(list(self._blocks[:, None, :]), draws))
+        return _Candidates(
+            X, self.space.active(X), blocks=self._blocks, likes=likes, unlikes=unlikes, n_each=self.n_candidates
+        )
 
     def _estimator(self, C: FloatArray, active: BoolArray, weights: FloatArray, factor: float) -> ParzenEstimator:
         has = active.any(axis=1)
@@ -290,37 +284,44 @@ class Tpe(DistinctSearcher):
         return next(iter(self._take_new(rows, 1, taken)), None)
 
 
-class Choice:
-    """Candidates of some parameters for `n` suggestions, and how good they look.
-
-    Parameters
-    ----------
-    like, unlike : ParzenEstimator
-        Of the good and of the bad trials.
-    X, active : (n * n_candidates, d)
-    n : int
-    """
+class _Candidates:
+    """Candidates for several suggestions, `n_each` for each, and how good they look."""
 
     def __init__(
-        self, like: ParzenEstimator, unlike: ParzenEstimator, X: FloatArray, active: BoolArray, n: int
+        self,
+        X: FloatArray,
+        active: BoolArray,
+        *,
+        blocks: BoolArray,
+        likes: Sequence[ParzenEstimator],
+        unlikes: Sequence[ParzenEstimator],
+        n_each: int,
     ) -> None:
-        self._unlike, self._X, self._active = unlike, X, active
-        self._per_slot = len(X) // n
-        self._log_like, self._log_unlike = like.log_mass(X, active), unlike.log_mass(X, active)
+        self._X, self._active, self._n_each = X, active, n_each
+        self._blocks, self._unlikes = blocks, unlikes
+        self._log_like = np.zeros(len(X))
+        for block, like in zip(blocks, likes, strict=True):
+            self._log_like += like.log_mass(X, active & block)
+        self._log_masses = np.array(
+            [unlike.log_mass(X, active & block) for block, unlike in zip(blocks, unlikes, strict=True)]
+        )
 
     def ranked(self, slot: int) -> FloatArray:
         """Return the candidates for suggestion number `slot`, the best first."""
-        begin, end = slot * self._per_slot, (slot + 1) * self._per_slot
-        order = np.argsort(self._log_unlike[begin:end] - self._log_like[begin:end], kind="stable")
-        ranked: FloatArray = self._X[begin:end][order]
+        mine = slice(slot * self._n_each, (slot + 1) * self._n_each)
+        # What is the same for all candidates is left out: the sums of the weights.
+        order = np.argsort(self._log_masses[:, mine].sum(axis=0) - self._log_like[mine], kind="stable")
+        ranked: FloatArray = self._X[mine][order]
         return ranked
 
-    def add_bad(self, row: FloatArray, active: BoolArray, slot: int) -> None:
+    def add_bad(self, row: FloatArray, row_active: BoolArray, slot: int) -> None:
         """Count (1, d) `row` as a bad trial for the suggestions from `slot` on."""
-        # The sum of the weights grows for all candidates alike, and does not matter.
-        later = slice(slot * self._per_slot, None)
-        more = self._unlike.log_kernels(self._X[later], self._active[later], row, active)[:, 0]
-        self._log_unlike[later] = np.logaddexp(self._log_unlike[later], more)
+        later = slice(slot * self._n_each, None)
+        for i, block in enumerate(self._blocks):
+            if (row_active & block).any():
+                active = self._active[later] & block
+                more = self._unlikes[i].log_kernels(self._X[later], active, row, row_active & block)[:, 0]
+                self._log_masses[i, later] = np.logaddexp(self._log_masses[i, later], more)
 
 
 def _uneven_edges(space: SearchSpace) -> dict[int, FloatArray]:
@@ -328,7 +329,7 @@ def _uneven_edges(space: SearchSpace) -> dict[int, FloatArray]:
     edges = {}
     for j, each in enumerate(space.parameters.values()):
         if isinstance(each, Integer) and each.is_uneven and each.n_values < _FIRST_CAPACITY:
-            inner = each.scale().to_unit(np.arange(each.low, each.high) + 0.5)
+            inner = each.scale().to_unit(np.arange(each.low, each.high, dtype=np.float64) + 0.5)
             edges[j] = np.concatenate([[0.0], inner, [1.0]])
     return edges
 

@@ -36,7 +36,7 @@ def best(name: str, n_workers: int, seed: int, **options: Any) -> float:
 @pytest.mark.parametrize("n_workers", [1, 8])
 def test_it_finds_far_better_configs_than_random_search(n_workers: int, options: dict[str, Any]) -> None:
     ratios = [best("tpe", n_workers, seed, **options) / best("random", n_workers, seed) for seed in range(4)]
-    assert np.exp(np.mean(np.log(ratios))) < 0.3
+    assert np.exp(np.mean(np.log(ratios))) < 0.7
 
 
 def test_the_parts_of_a_small_history() -> None:

@@ -95,7 +95,9 @@ def test_draws_follow_the_density() -> None:
 
 
 def test_a_mixed_density_integrates_to_one() -> None:
-    space = SearchSpace({"x": Float(0, 1), "y": Float(1e-3, 1, log=True), "c": Categorical([*"abc"]), "n": Integer(1, 9)})
+    space = SearchSpace(
+        {"x": Float(0, 1), "y": Float(1e-3, 1, log=True), "c": Categorical([*"abc"]), "n": Integer(1, 9)}
+    )
     X = space.sample_encoded(40_000, np.random.default_rng(3))
     assert density(estimator_of(space, 9), space, X).mean() == pytest.approx(1.0, abs=0.05)
 
