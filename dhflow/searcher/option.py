@@ -32,3 +32,10 @@ def check_number(
     if below is not None:
         limits.append(f"below {below:g}")
     raise SearchError(f"{name} is {value!r}: it must be a number {' and '.join(limits)}")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise a SearchError unless `value` is a number from 0 to 1."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0.0 <= value <= 1.0:  # type: ignore[operator]
+        raise SearchError(f"{name} is {value!r}: it must be a number from 0 to 1")

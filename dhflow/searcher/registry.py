@@ -9,7 +9,9 @@ from typing import Any
 from dhflow.errors import SearchError
 from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.base import Searcher
-from dhflow.searcher.quasi_random import LatinHypercubeSearch, SobolSearch
+from dhflow.searcher.evolution import GeneticSearch, RegularizedEvolution
+from dhflow.searcher.grid import GridSearch
+from dhflow.searcher.quasi_random import HaltonSearch, LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
 from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
@@ -132,5 +134,15 @@ def _label(searcher: type[Searcher]) -> str:
     return f"searcher {getattr(searcher, 'name', searcher.__qualname__)!r}"
 
 
-for _each in (RandomSearch, LatinHypercubeSearch, SobolSearch, Ambs, Tpe):
+for _each in (
+    RandomSearch,
+    LatinHypercubeSearch,
+    SobolSearch,
+    HaltonSearch,
+    GridSearch,
+    Ambs,
+    Tpe,
+    RegularizedEvolution,
+    GeneticSearch,
+):
     register_searcher(_each)

@@ -31,6 +31,14 @@ class TestSobol(_Registered):
     searcher = "sobol"
 
 
+class TestHalton(_Registered):
+    searcher = "halton"
+
+
+class TestGrid(_Registered):
+    searcher = "grid"
+
+
 class TestAmbs(_Registered):
     searcher = "ambs"
 
@@ -63,6 +71,19 @@ class TestTpeOfGroups(_Registered):
 class TestTpeOfSingleParameters(_Registered):
     searcher = "tpe"
     options: ClassVar[dict[str, Any]] = {"together": "none", "pending": "leave_out", "n_initial": 5}
+
+
+class TestEvolution(_Registered):
+    searcher = "evolution"
+
+
+class TestEvolutionOfFew(_Registered):
+    searcher = "evolution"
+    options: ClassVar[dict[str, Any]] = {"population": 5, "tournament_size": 2, "n_initial": 1}
+
+
+class TestGenetic(_Registered):
+    searcher = "genetic"
 
 
 @pytest.mark.parametrize("name", searcher_names())
