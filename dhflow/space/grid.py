@@ -163,4 +163,4 @@ def _spread_integers(parameter: Integer, n: int) -> list[int]:
     scale = parameter.scale()
     first, last = scale.to_unit(np.array([float(parameter.low), float(parameter.high)]))
     values = np.rint(scale.from_unit(first + np.array(_spread(n)) * (last - first)))
-    return np.unique(np.clip(values, parameter.low, parameter.high)).astype(int).tolist()
+    return [int(each) for each in np.unique(np.clip(values, parameter.low, parameter.high))]
