@@ -8,6 +8,7 @@
     ├─ SearchError(RuntimeError)           the search cannot go on as asked
     │  ├─ SpaceExhaustedError              (nearly) no config is allowed, or all have been tried
     │  ├─ UnknownTrialError(KeyError)      told about a trial that nobody asked for
+    │  ├─ GeneratorError(ValueError)       a generator cannot give or take such points
     │  └─ SurrogateError                   a surrogate or an acquisition got impossible numbers
     ├─ TrialError                          stored as a TrialFailure, not raised by default
     │  ├─ TrialTimeoutError(TimeoutError)  the trial outlived its limit
@@ -78,6 +79,10 @@ class UnknownTrialError(SearchError, KeyError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class GeneratorError(SearchError, ValueError):
+    """A generator of the gest-api convention cannot give, or take, the points that it was asked for."""
 
 
 class SurrogateError(SearchError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from dhflow.errors import SearchError
 
 FloatArray = npt.NDArray[np.float64]
 
-_SOBOL_BLOCK = 64
+_ENGINE_BLOCK = 64
 _SOBOL_MAX_DIMENSIONS = 21_201
 
 
@@ -79,7 +79,42 @@ class LatinHypercube(PointSequence):
         return points
 
 
-class Sobol(PointSequence):
+class EnginePoints(PointSequence):
+    """Base of the sequences that one of scipy's engines makes, in blocks of 64.
+
+    Parameters
+    ----------
+    n_dimensions : int
+    seed : int
+    """
+
+    _engine_name: ClassVar[str]
+    _stream: ClassVar[int]
+
+    def __init__(self, n_dimensions: int, *, seed: int) -> None:
+        super().__init__(n_dimensions, seed=seed, block_size=_ENGINE_BLOCK)
+        self._engine: Any = None
+
+    def _block(self, block: int) -> FloatArray:
+        begin = block * self.block_size
+        if self._engine is None or self._engine.num_generated > begin:
+            self._engine = self._make_engine()
+        if self._engine.num_generated < begin:
+            self._engine.fast_forward(begin - self._engine.num_generated)
+        points: FloatArray = self._engine.random(self.block_size)
+        return points
+
+    def _make_engine(self) -> Any:
+        from scipy.stats import qmc
+
+        engine = getattr(qmc, self._engine_name)
+        # scipy renamed the argument in 1.15.
+        keyword = "rng" if "rng" in inspect.signature(engine).parameters else "seed"
+        generator = np.random.default_rng(np.random.SeedSequence([self.seed, self._stream]))
+        return engine(self.n_dimensions, scramble=True, **{keyword: generator})
+
+
+class Sobol(EnginePoints):
     """Scrambled Sobol sequence.
 
     Notes
@@ -89,26 +124,23 @@ class Sobol(PointSequence):
     is balanced; a sequence that goes on after a resume is the same sequence.
     """
 
+    _engine_name = "Sobol"
+    _stream = 0x50B
+
     def __init__(self, n_dimensions: int, *, seed: int) -> None:
         if n_dimensions > _SOBOL_MAX_DIMENSIONS:
             raise SearchError(f"Sobol sequences have at most {_SOBOL_MAX_DIMENSIONS} dimensions, not {n_dimensions}")
-        super().__init__(n_dimensions, seed=seed, block_size=_SOBOL_BLOCK)
-        self._engine: Any = None
-
-    def _block(self, block: int) -> FloatArray:
-        begin = block * self.block_size
-        if self._engine is None or self._engine.num_generated > begin:
-            self._engine = _sobol_engine(self.n_dimensions, self.seed)
-        if self._engine.num_generated < begin:
-            self._engine.fast_forward(begin - self._engine.num_generated)
-        points: FloatArray = self._engine.random(self.block_size)
-        return points
+        super().__init__(n_dimensions, seed=seed)
 
 
-def _sobol_engine(n_dimensions: int, seed: int) -> Any:
-    from scipy.stats import qmc
+class Halton(EnginePoints):
+    """Scrambled Halton sequence.
 
-    # scipy renamed the argument in 1.15.
-    keyword = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "seed"
-    generator = np.random.default_rng(np.random.SeedSequence([seed, 0x50B]))
-    return qmc.Sobol(n_dimensions, scramble=True, **{keyword: generator})
+    Notes
+    -----
+    Halton (1960): dimension j counts in the j-th prime, the digits mirrored; digits are permuted at random
+    (Owen 2017, arXiv:1706.02808), as scipy provides.
+    """
+
+    _engine_name = "Halton"
+    _stream = 0x4A1

@@ -1,4 +1,4 @@
-"""Space-filling designs: Latin hypercube and Sobol, without an end."""
+"""Space-filling designs: Latin hypercube, Sobol and Halton, without an end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
-from dhflow.searcher.point import LatinHypercube, PointSequence, Sobol
+from dhflow.searcher.point import Halton, LatinHypercube, PointSequence, Sobol
 from dhflow.space import SearchSpace
 from dhflow.trial import Suggestion, Trial
 
@@ -139,3 +139,24 @@ class SobolSearch(QuasiRandomSearch):
 
     def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
         super().__init__(space, Sobol(len(space), seed=seed), seed=seed)
+
+
+class HaltonSearch(QuasiRandomSearch):
+    """A scrambled Halton sequence: low discrepancy at any number of trials (Halton 1960).
+
+    Parameters
+    ----------
+    space : SearchSpace
+    seed : int
+
+    Notes
+    -----
+    Like ``sobol``, which is more even at powers of two; Halton has no preferred numbers of trials. Beyond some
+    twenty parameters its coordinates need many trials to become even together. Cost: that of random
+    search. Forbidden configs are skipped and none comes twice.
+    """
+
+    name: ClassVar[str] = "halton"
+
+    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
+        super().__init__(space, Halton(len(space), seed=seed), seed=seed)

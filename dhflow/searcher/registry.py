@@ -9,9 +9,12 @@ from typing import Any
 from dhflow.errors import SearchError
 from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.base import Searcher
+from dhflow.searcher.evolution import GeneticSearch, RegularizedEvolution
+from dhflow.searcher.grid import GridSearch
 from dhflow.searcher.preset import Auto, GaussianProcessSearch
-from dhflow.searcher.quasi_random import LatinHypercubeSearch, SobolSearch
+from dhflow.searcher.quasi_random import HaltonSearch, LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
+from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
 
 _REGISTRY: dict[str, type[Searcher]] = {}
@@ -132,5 +135,17 @@ def _label(searcher: type[Searcher]) -> str:
     return f"searcher {getattr(searcher, 'name', searcher.__qualname__)!r}"
 
 
-for _each in (Auto, RandomSearch, LatinHypercubeSearch, SobolSearch, Ambs, GaussianProcessSearch):
+for _each in (
+    Auto,
+    RandomSearch,
+    LatinHypercubeSearch,
+    SobolSearch,
+    HaltonSearch,
+    GridSearch,
+    Ambs,
+    GaussianProcessSearch,
+    Tpe,
+    RegularizedEvolution,
+    GeneticSearch,
+):
     register_searcher(_each)

@@ -35,7 +35,7 @@ def count_configs(parameters: Mapping[str, Parameter], activity: Activity, forbi
     deciding = {columns[parent] for each in parameters.values() for parent in each.when or ()}
     deciding |= {column for clause in clauses for column, _ in clause}
     total = 1.0
-    for part in _connected(len(n_values), links):
+    for part in connected(len(n_values), links):
         mine = [clause for clause in clauses if clause[0][0] in part]
         total *= _count_part(n_values, sorted(part), sorted(part & deciding), activity, mine)
     return total
@@ -71,7 +71,8 @@ def _count_part(
     return float(np.where(active[:, free], n_values[free], 1.0).prod(axis=1)[counts].sum())
 
 
-def _connected(n_columns: int, links: Sequence[Sequence[int]]) -> list[set[int]]:
+def connected(n_columns: int, links: Sequence[Sequence[int]]) -> list[set[int]]:
+    """Return the columns in parts: two that a link names together are in the same one."""
     part_of = {column: {column} for column in range(n_columns)}
     for link in links:
         merged = set().union(*(part_of[column] for column in link))

@@ -31,6 +31,14 @@ class TestSobol(_Registered):
     searcher = "sobol"
 
 
+class TestHalton(_Registered):
+    searcher = "halton"
+
+
+class TestGrid(_Registered):
+    searcher = "grid"
+
+
 class TestAmbs(_Registered):
     searcher = "ambs"
 
@@ -67,6 +75,33 @@ class TestAmbsAfterSobol(_Registered):
 class TestAmbsNaive(_Registered):
     searcher = "ambs"
     options: ClassVar[dict[str, Any]] = {"initial_design": "lhs", "multipoint": "naive", "failed": "leave_out"}
+
+
+class TestTpe(_Registered):
+    searcher = "tpe"
+
+
+class TestTpeOfGroups(_Registered):
+    searcher = "tpe"
+    options: ClassVar[dict[str, Any]] = {"together": "groups", "weights": "uniform", "max_training": 12}
+
+
+class TestTpeOfSingleParameters(_Registered):
+    searcher = "tpe"
+    options: ClassVar[dict[str, Any]] = {"together": "none", "pending": "leave_out", "n_initial": 5}
+
+
+class TestEvolution(_Registered):
+    searcher = "evolution"
+
+
+class TestEvolutionOfFew(_Registered):
+    searcher = "evolution"
+    options: ClassVar[dict[str, Any]] = {"population": 5, "tournament_size": 2, "n_initial": 1}
+
+
+class TestGenetic(_Registered):
+    searcher = "genetic"
 
 
 @pytest.mark.parametrize("name", searcher_names())

@@ -17,7 +17,7 @@ def points(study: SimulatedStudy) -> np.ndarray:
     return np.array([[each.config["x"], each.config["y"]] for each in study.trials.values()])
 
 
-@pytest.mark.parametrize("name", ["lhs", "sobol"])
+@pytest.mark.parametrize("name", ["lhs", "sobol", "halton"])
 @pytest.mark.parametrize("sizes", [[64], [1] * 64, [3, 60, 1]])
 def test_how_many_are_asked_for_at_once_makes_no_difference(name: str, sizes: list[int]) -> None:
     study = SimulatedStudy(make_searcher(name, SQUARE, seed=2))
@@ -28,7 +28,7 @@ def test_how_many_are_asked_for_at_once_makes_no_difference(name: str, sizes: li
     np.testing.assert_array_equal(points(study), points(whole))
 
 
-@pytest.mark.parametrize("name", ["lhs", "sobol"])
+@pytest.mark.parametrize("name", ["lhs", "sobol", "halton"])
 def test_they_are_more_even_than_random_search(name: str) -> None:
     def discrepancy(searcher: str, seed: int) -> float:
         study = SimulatedStudy(make_searcher(searcher, SQUARE, seed=seed))
@@ -46,7 +46,7 @@ def test_each_block_of_lhs_has_one_point_in_every_slice() -> None:
         np.testing.assert_array_equal(np.sort(np.floor(block * 10), axis=0), np.tile(np.arange(10)[:, None], 2))
 
 
-@pytest.mark.parametrize("name", ["lhs", "sobol"])
+@pytest.mark.parametrize("name", ["lhs", "sobol", "halton"])
 def test_the_sequence_goes_on_after_a_resume(name: str) -> None:
     study = SimulatedStudy(make_searcher(name, SQUARE, seed=2))
     study.ask(20)
@@ -58,7 +58,7 @@ def test_the_sequence_goes_on_after_a_resume(name: str) -> None:
     assert resumed.ask(7, study.pending) == study.searcher.ask(7, study.pending)
 
 
-@pytest.mark.parametrize("name", ["lhs", "sobol"])
+@pytest.mark.parametrize("name", ["lhs", "sobol", "halton"])
 def test_forbidden_points_are_skipped_even_where_few_are_allowed(name: str) -> None:
     space = SearchSpace(
         {"x": Float(0.0, 1.0, default=0.01), "c": Categorical(["a", "b"])},
@@ -71,7 +71,7 @@ def test_forbidden_points_are_skipped_even_where_few_are_allowed(name: str) -> N
     assert all(_in_a_corner(dict(each.config)) and each.config["c"] == "a" for each in found)
 
 
-@pytest.mark.parametrize("name", ["lhs", "sobol"])
+@pytest.mark.parametrize("name", ["lhs", "sobol", "halton"])
 def test_priors_and_grids_are_followed(name: str) -> None:
     space = SearchSpace({"rate": Float(1e-4, 1.0, log=True), "n": Integer(1, 4)})
     study = run_simulated(make_searcher(name, space), lambda _: 0.0, n_trials=64)

@@ -35,7 +35,9 @@ def clean_registry() -> Iterator[None]:
 
 
 def test_the_searchers() -> None:
-    assert searcher_names() == ["auto", "random", "lhs", "sobol", "ambs", "gp"]
+    assert searcher_names() == [
+        *("auto", "random", "lhs", "sobol", "halton", "grid", "ambs", "gp", "tpe", "evolution", "genetic")
+    ]
     for name in searcher_names():
         searcher = make_searcher(name, SPACE, seed=4)
         assert (type(searcher).name, searcher.seed, searcher.space) == (name, 4, SPACE)
@@ -134,6 +136,52 @@ def test_impossible_options_of_ambs(option: dict[str, Any]) -> None:
     (name,) = option
     with pytest.raises(SearchError, match=name):
         make_searcher("ambs", SPACE, **option)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"n_initial": 0},
+        {"gamma": 0.0},
+        {"gamma": 1},
+        {"max_good": 0},
+        {"n_candidates": 0},
+        {"together": "some"},
+        {"weights": "ranks"},
+        {"prior_weight": 0.0},
+        {"pending": "good"},
+        {"max_training": 5},
+    ],
+)
+def test_impossible_options_of_tpe(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(SearchError, match=name):
+        make_searcher("tpe", SPACE, **option)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"population": 1},
+        {"tournament_size": 0},
+        {"n_initial": 0},
+        {"step": 0.0},
+        {"resample": 1.5},
+        {"crossover": -0.1},
+        {"mutation": True},
+    ],
+)
+def test_impossible_options_of_genetic(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(SearchError, match=name):
+        make_searcher("genetic", SPACE, **option)
+
+
+@pytest.mark.parametrize("option", [{"resolution": 0}, {"integer_resolution": 0}, {"order": "random"}])
+def test_impossible_options_of_grid(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(SearchError, match=name):
+        make_searcher("grid", SPACE, **option)
 
 
 def test_impossible_options_of_lhs() -> None:

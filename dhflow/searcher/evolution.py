@@ -1,0 +1,289 @@
+"""Evolution of configs: regularised (ageing) evolution, and a genetic search.
+
+Notation
+--------
+d : parameters;  X : (k, d) encoded configs, snapped;  an individual is a finished trial.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
+from dhflow.searcher.evidence import highest_budget, read_evidence
+from dhflow.searcher.option import check_count, check_number, check_share
+from dhflow.space import SearchSpace
+from dhflow.trial import Suggestion, Trial
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+
+
+class Individual(NamedTuple):
+    """A finished trial in a population.
+
+    Parameters
+    ----------
+    loss : float
+        Minimised; inf for a trial that failed or was stopped early, which never becomes a parent.
+    row : (d,)
+        Its encoded config.
+    """
+
+    loss: float
+    row: FloatArray
+
+
+class EvolutionarySearcher(DistinctSearcher):
+    """Base of the searchers that keep a population and make children of its members.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    seed : int
+    population : int
+        Individuals that are kept.
+    tournament_size : int
+        Individuals that a parent is the best of.
+    n_initial : int
+        Completed trials before evolution begins; random until then.
+    step : float
+        Standard deviation of a mutation of an ordered parameter on the unit scale, positive.
+    resample : float
+        Share of such mutations that draw the value anew instead, at most 1.
+
+    Notes
+    -----
+    A subclass says who survives (:meth:`_survivors`) and how children are made (:meth:`_children`).
+
+    Workers are never waited for: a child is made of whatever the population is when it is asked for. Pending
+    trials are no members yet, but none of them is suggested again. Where children repeat what was tried, random
+    configs take their place.
+    """
+
+    max_objectives: ClassVar[int | None] = 1
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        population: int,
+        tournament_size: int,
+        n_initial: int,
+        step: float,
+        resample: float,
+    ) -> None:
+        super().__init__(space, seed=seed)
+        check_count("population", population, least=2)
+        check_count("tournament_size", tournament_size)
+        check_count("n_initial", n_initial)
+        check_number("step", step, above=0.0)
+        check_share("resample", resample)
+        self.population = population
+        self.tournament_size = tournament_size
+        self.n_initial = n_initial
+        self.step, self.resample = step, resample
+        self._restricted = bool(space.forbidden or space.constraints)
+        self._budget = 0.0
+        self._individuals: list[Individual] = []
+        self._n_completed = 0
+
+    @property
+    def individuals(self) -> tuple[Individual, ...]:
+        """The present population."""
+        return tuple(self._individuals)
+
+    def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
+        super()._fold_encoded(trials, X)
+        budget = highest_budget(trials, self._budget)
+        if budget > self._budget:
+            # Losses of lower budgets are not comparable.
+            self._budget = budget
+            self._individuals, self._n_completed = [], 0
+        for place, loss, censored in read_evidence(trials, self._budget):
+            is_known = not censored and not math.isnan(loss)
+            self._individuals.append(Individual(loss if is_known else math.inf, X[place]))
+            self._n_completed += is_known
+        self._individuals = self._survivors(self._individuals)
+
+    @abstractmethod
+    def _survivors(self, individuals: list[Individual]) -> list[Individual]:
+        """Return at most `population` of the individuals, which are in the order in which they were told."""
+
+    @abstractmethod
+    def _children(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return (n, d) children of the population, snapped; whether they are allowed is not looked at."""
+
+    def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
+        def draw(k: int) -> FloatArray:
+            if self._n_completed < self.n_initial or not any(math.isfinite(each.loss) for each in self._individuals):
+                return self.space.sample_encoded(k, rng)
+            X = self._children(k, rng)
+            return X[self.space.allowed(X)] if self._restricted else X
+
+        return suggest(self.space, self._untried(n, taken, draw, rng))
+
+    def _parents(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return (n, d) the winners of `n` tournaments."""
+        members = [each for each in self._individuals if math.isfinite(each.loss)]
+        size = min(self.tournament_size, len(members))
+        order = np.argsort([each.loss for each in members], kind="stable")
+        # The lowest of `size` different places in the order of merit has won.
+        places = [rng.choice(len(members), size, replace=False).min() for _ in range(n)]
+        return np.array([members[order[place]].row for place in places])
+
+    def _mutate(self, X: FloatArray, rng: np.random.Generator) -> FloatArray:
+        return self.space.mutate(X, rng, step=self.step, resample=self.resample)
+
+
+class RegularizedEvolution(EvolutionarySearcher):
+    """Ageing evolution: mutate the best of a few individuals; the oldest one dies, however good it is.
+
+    Real et al. 2019 (*Regularized evolution for image classifier architecture search*, AAAI, algorithm 1).
+
+    Parameters
+    ----------
+    space : SearchSpace
+    seed : int
+    population : int
+        The last finished trials, so many, are the population.
+    tournament_size : int
+        Individuals drawn from it, of which the best one becomes the parent.
+    n_initial : int
+        Completed trials before evolution begins; random until then.
+    step, resample : float
+        Of a mutation of an ordered parameter: standard deviation on the unit scale, and share that draws the value
+        anew instead.
+
+    Notes
+    -----
+    A child differs from its parent in one active parameter (:meth:`~dhflow.space.SearchSpace.mutate`), and in those
+    that the change brings to life. As every individual dies of age, only configs whose children are good too stay
+    in the population: a lucky measurement of a noisy objective does not.
+
+    The defaults of `population` and `tournament_size` suit thousands of trials (the paper's: 100 and 25). With 100 to
+    200 trials of our twelve test functions a population of 30 left a third less regret.
+
+    *Departures from the paper.* There, evolution begins when the population is full; here with `n_initial` trials,
+    so that short searches have something of it: else 100 trials are random search. No config is tried twice. A
+    failed trial ages the population and is never a parent.
+
+    *Cost.* Some 0.1 ms per suggestion, whatever the history's length. Use it with thousands of short or noisy trials,
+    and where configs are structures, such as architectures, in which no distance means much.
+    """
+
+    name: ClassVar[str] = "evolution"
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        population: int = 100,
+        tournament_size: int = 10,
+        n_initial: int = 20,
+        step: float = 0.1,
+        resample: float = 0.2,
+    ) -> None:
+        super().__init__(
+            space,
+            seed=seed,
+            population=population,
+            tournament_size=tournament_size,
+            n_initial=n_initial,
+            step=step,
+            resample=resample,
+        )
+
+    def _survivors(self, individuals: list[Individual]) -> list[Individual]:
+        return individuals[-self.population :]
+
+    def _children(self, n: int, rng: np.random.Generator) -> FloatArray:
+        return self._mutate(self._parents(n, rng), rng)
+
+
+class GeneticSearch(EvolutionarySearcher):
+    """Genetic search: the best trials so far are the population; children mix two of them and mutate.
+
+    A steady-state (μ + λ) genetic algorithm (Syswerda 1991; Eiben and Smith 2015, ch. 5), which needs no generations
+    and so never waits.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    seed : int
+    population : int
+        The best completed trials, so many, are the population: μ.
+    tournament_size : int
+        Individuals of which a parent is the best.
+    n_initial : int
+        Completed trials before evolution begins; random until then.
+    crossover : float
+        Share of the children that have two parents, at most 1; the others have one and are always mutated.
+    mutation : float
+        Share of the children of two parents that are mutated too, at most 1.
+    step, resample : float
+        Of a mutation of an ordered parameter: standard deviation on the unit scale, and share that draws the value
+        anew instead.
+
+    Notes
+    -----
+    Crossover is uniform (Syswerda 1989): a child has each parameter from either parent. A parameter that one of them
+    lacks comes from the other, one that both lack is drawn from the prior. A child that repeats what was
+    tried is made again, and at last replaced by a random config.
+
+    *Cost.* Some 0.1 ms per suggestion, whatever the history's length. Use it like ``evolution`` where the objective
+    is not noisy and parameters can be judged one by one: then good values of each meet in one config.
+    """
+
+    name: ClassVar[str] = "genetic"
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        population: int = 10,
+        tournament_size: int = 3,
+        n_initial: int = 10,
+        crossover: float = 0.8,
+        mutation: float = 0.5,
+        step: float = 0.1,
+        resample: float = 0.2,
+    ) -> None:
+        super().__init__(
+            space,
+            seed=seed,
+            population=population,
+            tournament_size=tournament_size,
+            n_initial=n_initial,
+            step=step,
+            resample=resample,
+        )
+        check_share("crossover", crossover)
+        check_share("mutation", mutation)
+        self.crossover, self.mutation = crossover, mutation
+
+    def _survivors(self, individuals: list[Individual]) -> list[Individual]:
+        # Sorting is stable: of equals, the older one stays.
+        return sorted(individuals, key=lambda each: each.loss)[: self.population]
+
+    def _children(self, n: int, rng: np.random.Generator) -> FloatArray:
+        mothers, fathers = self._parents(n, rng), self._parents(n, rng)
+        has_two = rng.random(n) < self.crossover
+        X = np.where(has_two[:, None], self._crossed(mothers, fathers, rng), mothers)
+        is_mutated = ~has_two | (rng.random(n) < self.mutation)
+        return np.where(is_mutated[:, None], self._mutate(X, rng), X)
+
+    def _crossed(self, mothers: FloatArray, fathers: FloatArray, rng: np.random.Generator) -> FloatArray:
+        in_mother, in_father = self.space.active(mothers), self.space.active(fathers)
+        from_mother = np.where(in_mother == in_father, rng.random(mothers.shape) < 0.5, in_mother)
+        mixed = np.where(from_mother, mothers, fathers)
+        return self.space.snap(np.where(in_mother | in_father, mixed, rng.random(mothers.shape)))
