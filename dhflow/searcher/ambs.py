@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dhflow.errors import SurrogateError
 from dhflow.searcher.candidate import Candidates
 from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
@@ -24,7 +25,7 @@ from dhflow.surrogate.acquisition import lower_confidence_bound
 from dhflow.surrogate.forest import FOREST_KINDS, Forest, ForestKind
 from dhflow.surrogate.leaf import VARIANCES, LeafStatistics
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
-from dhflow.trial import Suggestion, Trial
+from dhflow.trial import Config, Suggestion, Trial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -167,6 +168,39 @@ class Ambs(DistinctSearcher):
         """How many trees this object has grown so far."""
         return self._n_grown
 
+    def predict(self, configs: Sequence[Config], pending: Sequence[Trial] = ()) -> tuple[FloatArray, FloatArray]:
+        """Return what the surrogate believes at `configs`, as the last ask knew the told trials.
+
+        Parameters
+        ----------
+        configs : sequence of mapping
+        pending : sequence of Trial
+            Each is lied about as in an ask.
+
+        Returns
+        -------
+        mean, std : (len(configs),)
+            In normal scores of the losses: lower is better, 0 is the median trial.
+
+        Raises
+        ------
+        SurrogateError
+            If the initial design is not over, so that there is no surrogate yet.
+        """
+        if not self._has_model:
+            raise SurrogateError(f"there is no surrogate yet: it begins after {self.n_initial} finished trials")
+        self._n_grown += self._forest.sync()
+        belief = self._forest.statistics()
+        if pending and self.multipoint == "conditioned":
+            P = self.space.encode([each.config for each in pending])
+            self._tell_lies(belief, self._forest.leaves(self._features(P)))
+        X = self.space.encode(configs)
+        return belief.moments(self._forest.leaves(self._features(X)))
+
+    @property
+    def _has_model(self) -> bool:
+        return len(self._training) >= self.n_initial and self._training.n_completed > 0
+
     def state(self) -> dict[str, Any]:
         """Return the base's snapshot and the place in the initial design."""
         return {**super().state(), "next_point": self._design.next_point if self._design else 0}
@@ -203,7 +237,7 @@ class Ambs(DistinctSearcher):
         return np.hstack([X, self.space.active(X)[:, self._conditional]])
 
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
-        if len(self._training) < self.n_initial or not self._training.n_completed:
+        if not self._has_model:
             return self._propose_initial(n, pending, taken, rng)
         self._n_grown += self._forest.sync()
         belief = self._forest.statistics()

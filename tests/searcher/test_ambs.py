@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dhflow.errors import SurrogateError
 from dhflow.searcher import make_searcher
 from dhflow.searcher.ambs import Ambs
 from dhflow.space import Categorical, Float, Integer, SearchSpace
@@ -296,3 +297,34 @@ def test_conditional_activity_is_a_feature() -> None:
     space = example_spaces()["conditional"]
     searcher = ambs(space)
     assert searcher._features(space.sample_encoded(2, np.random.default_rng(0))).shape == (2, len(space) + 3)
+
+
+# What it believes
+
+
+def test_predict_says_what_the_last_ask_believed_and_changes_nothing() -> None:
+    spy, study = spying()
+    configs = SQUARE.sample(5, np.random.default_rng(3))
+    study.ask()
+    mean, std = spy.predict(configs)
+    assert [*zip(mean, std, strict=True)] == [spy.believed(each) for each in configs]
+    other, same = trained(), trained()
+    other.ask()
+    same.ask()
+    assert isinstance(other.searcher, Ambs)
+    other.searcher.predict(configs)
+    assert other.ask()[0].config == same.ask()[0].config
+
+
+def test_predict_takes_pending_trials_in() -> None:
+    study = trained()
+    searcher, (first, *_) = study.searcher, study.ask()
+    assert isinstance(searcher, Ambs)
+    _, alone = searcher.predict([first.config])
+    _, lied = searcher.predict([first.config], [first])
+    assert lied[0] < alone[0]
+
+
+def test_without_a_surrogate_there_is_nothing_to_predict() -> None:
+    with pytest.raises(SurrogateError, match="10 finished trials"):
+        ambs(SQUARE).predict(SQUARE.sample(1, np.random.default_rng(0)))
