@@ -164,8 +164,14 @@ def step_values(times: Sequence[float], values: Sequence[float], at: npt.ArrayLi
 
 def quantile_band(table: FloatArray, shares: Sequence[float] = (0.25, 0.5, 0.75)) -> FloatArray:
     """Return quantiles (len(shares), m) over the rows of (n, m); NaN where a quantile lies among infinite entries."""
-    with np.errstate(invalid="ignore"):
-        band = np.quantile(table, shares, axis=0)
+    ordered = np.sort(table, axis=0)
+    band = []
+    for share in shares:
+        place = share * (len(ordered) - 1)
+        below, weight = ordered[int(place)], place % 1
+        with np.errstate(invalid="ignore"):
+            # Without a weight the entry above has no say, infinite or not.
+            band.append(below + weight * (ordered[int(place) + 1] - below) if weight else below)
     return np.where(np.isfinite(band), band, np.nan)
 
 
