@@ -162,8 +162,21 @@ class _Process:
             raise SearchError(answer["error"])
         return answer
 
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait()
 
-_process = functools.cache(_Process)
+
+_processes: dict[str, _Process] = {}
+
+
+def close_all() -> None:
+    """End the peers' processes of this process."""
+    while _processes:
+        _processes.popitem()[1].close()
 
 
 class PeerSearcher(Searcher):
@@ -189,7 +202,9 @@ class PeerSearcher(Searcher):
     def __init__(self, space: SearchSpace, *, peer: str, n_trials: int, n_workers: int = 1, seed: int = 0) -> None:
         super().__init__(space, seed=seed)
         self.cpu_s = 0.0
-        self._peer = _process(peer)
+        if peer not in _processes:
+            _processes[peer] = _Process(peer)
+        self._peer = _processes[peer]
         self._say(do="start", name=peer, space=flat_space(space), seed=seed, budget=n_trials, n_workers=n_workers)
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Suggestion]:

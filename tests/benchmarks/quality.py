@@ -44,6 +44,7 @@ CACHE = HERE.parents[1] / "build" / "quality.jsonl"
 SETTINGS = ((200, 1), (200, 8))
 """Trials, and simulated asynchronous workers; what holds after 100 trials is read from the same runs."""
 
+BASE = "random"
 RECORDED_MODES = {1: "seq", 8: "async8"}
 
 
@@ -190,13 +191,13 @@ def code_version() -> str:
 def planned(searchers: Sequence[str], problems: Sequence[str], args: argparse.Namespace) -> list[Run]:
     """Return every run that the options ask for, the seeds outermost: what is stopped early is still balanced."""
     runs = []
-    for seed in range(args.seeds):
+    for seed in range(max(args.seeds, args.base_seeds)):
         for problem in problems:
             for trials, workers in args.settings:
                 for searcher in searchers:
                     kind, _, name = searcher.partition(":")
                     most, code = trials, args.code or code_version()
-                    if kind == "recorded":
+                    if kind == "recorded" or (seed >= args.seeds and searcher != BASE):
                         continue
                     if kind == "peer":
                         peer = peer_searcher.PEERS[name]
@@ -315,7 +316,7 @@ def chosen_problems(args: argparse.Namespace) -> list[str]:
 
 def chosen_searchers(text: str) -> list[str]:
     """Return the searchers of ``--searchers``, random search among them; peers that are not installed are left out."""
-    names = ["random"]
+    names = [BASE]
     for each in text.split(","):
         names += [f"peer:{name}" for name in peer_searcher.PEERS] if each == "peers" else [each]
     found = []
@@ -339,6 +340,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--at", type=lambda text: [int(each) for each in text.split(",")], default=[100, 200],
                       help="trials after which regret is reported  [100,200]")  # fmt: skip
     made.add_argument("--seeds", type=int, default=10)
+    made.add_argument(
+        "--base-seeds", type=int, default=30, help="seeds of random search, by which all else is divided  [30]"
+    )
     made.add_argument("--jobs", type=int, default=1, help="runs at a time")
     made.add_argument("--cache", type=Path, default=CACHE, help="[build/quality.jsonl]")
     made.add_argument("--code", help="a name for this version of the code, in place of its hash")
@@ -357,6 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser().parse_args(arguments)
     if args.quick:
         args.seeds, args.settings, args.at = min(args.seeds, 3), ((60, 1), (60, 8)), [60]
+        args.base_seeds = 10
     problems, searchers = chosen_problems(args), chosen_searchers(args.searchers)
     runs, cache = planned(searchers, problems, args), Cache(args.cache)
     if not args.report:
