@@ -46,6 +46,8 @@ class Run:
     utilisation : float, optional
         Share of busy worker time in the last session.
     n_workers : int
+    n_failed : int
+        Finished trials that failed or were lost; one that was stopped early has no value here either.
     reason : str
         Why the search ended.
     history : str
@@ -61,6 +63,7 @@ class Run:
     times_s: tuple[float, ...] = ()
     utilisation: float | None = None
     n_workers: int = 0
+    n_failed: int = 0
     reason: str = ""
     history: str = ""
 
@@ -68,11 +71,6 @@ class Run:
     def final(self) -> float | None:
         """The best value at the end."""
         return self.best[-1] if self.best else None
-
-    @property
-    def n_failed(self) -> int:
-        """Finished trials without a value."""
-        return sum(each is None for each in self.values)
 
     @property
     def per_hour(self) -> float:
@@ -115,6 +113,7 @@ def measure(result: Result, spec: SearcherSpec, *, repeat: int, seed: int, split
         _seconds(result, ends),
         None if used is None else used.share,
         0 if used is None else used.n_workers,
+        result.n_failed,
         result.reason,
         "" if result.history is None else str(result.history),
     )

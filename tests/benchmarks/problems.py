@@ -1,7 +1,8 @@
 """Problems whose best value is known: what searchers are compared on, and fresh ones to check a choice on.
 
 The group ``chosen`` is what options of searchers were chosen on; ``fresh`` has problems that no choice was
-made on, so a choice that holds on both is not an accident. Each problem has an optimum, the regret below
+made on, so a choice that holds on both is not an accident. ``smooth`` has the XGBoost tables again, with several
+settings answering for a config instead of the nearest one. Each problem has an optimum, the regret below
 which nobody would care (the floor), and a direction. Table problems need the folder ``shared/data``, and SVC
 on digits ``shared/peers``, above the checkout or where ``DHFLOW_SHARED`` says; without them they are left out
 and the reason is given.

@@ -334,7 +334,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--searchers", default="random,ambs", help="with commas between; `peers` for all installed peers")
-    made.add_argument("--group", default="chosen", choices=["chosen", "fresh", "all"])
+    made.add_argument("--group", default="chosen", choices=["chosen", "fresh", "smooth", "all"])
     made.add_argument("--problems", help="only these, with commas between")
     made.add_argument("--settings", type=_settings, default=SETTINGS, help="TRIALSxWORKERS,…  [200x1,200x8]")
     made.add_argument("--at", type=lambda text: [int(each) for each in text.split(",")], default=[100, 200],

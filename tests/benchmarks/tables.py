@@ -21,6 +21,9 @@ from dhflow.space.parameter import Parameter
 
 FloatArray = npt.NDArray[np.float64]
 
+_N_NEAR = 8
+"""Settings that answer together where the nearest one alone would make a landscape of plateaus."""
+
 _FEW = 8
 """A numeric column of a table with so few values is an ordinal parameter."""
 
@@ -79,19 +82,23 @@ class NearestTable:
         Configs of `space`.
     losses : (n,)
         Equal configs count as one, with their mean.
+    k : int
+        How many settings answer: the nearest alone, or several, each with the inverse square of its distance as
+        weight (Shepard 1968). No answer is better than the best setting's.
 
     Notes
     -----
     Distance in the encoded space: differences in [0, 1], and 1 for unequal values of a categorical parameter.
     """
 
-    def __init__(self, space: SearchSpace, rows: Sequence[Config], losses: FloatArray) -> None:
+    def __init__(self, space: SearchSpace, rows: Sequence[Config], losses: FloatArray, *, k: int = 1) -> None:
         from scipy.spatial import cKDTree
 
         self._space = space
         unique, place = np.unique(self._features(rows), axis=0, return_inverse=True)
         self.losses = np.bincount(place.ravel(), losses) / np.bincount(place.ravel())
         self._tree = cKDTree(unique)
+        self._k = min(k, len(unique))
 
     def _features(self, rows: Sequence[Config]) -> FloatArray:
         X = self._space.encode(rows)
@@ -103,16 +110,27 @@ class NearestTable:
         return np.hstack(columns)
 
     def __call__(self, config: Config) -> float:
-        return float(self.losses[self._tree.query(self._features([config])[0])[1]])
+        distances, rows = self._tree.query(self._features([config])[0], k=[*range(1, self._k + 1)])
+        if distances[0] < 1e-12:
+            return float(self.losses[rows[0]])
+        weights = distances**-2.0
+        return float(weights @ self.losses[rows] / weights.sum())
 
 
-def _nearest(name: str, space: SearchSpace, rows: Sequence[Config], losses: FloatArray) -> BenchmarkProblem:
-    table = NearestTable(space, rows, losses)
+def _nearest(
+    name: str, space: SearchSpace, rows: Sequence[Config], losses: FloatArray, *, k: int = 1
+) -> BenchmarkProblem:
+    table = NearestTable(space, rows, losses, k=k)
     best = float(table.losses.min())
     return BenchmarkProblem(name, space, table, best, _floor(table.losses, best))
 
 
-def _xgboost(task: str) -> BenchmarkProblem:
+def _xgboost8(task: str) -> BenchmarkProblem:
+    """Return an XGBoost table in which eight settings answer together."""
+    return _xgboost(task, k=_N_NEAR)
+
+
+def _xgboost(task: str, *, k: int = 1) -> BenchmarkProblem:
     with np.load(_file("data", "hpo_tables", "xgboost.npz"), allow_pickle=False) as table:
         number = list(table["tasks"]).index(task)
         names = [str(each).removeprefix("hp_") for each in table["hp_names"]]
@@ -121,7 +139,7 @@ def _xgboost(task: str) -> BenchmarkProblem:
     depth = "max_depth_index"
     space = SearchSpace({name: Integer(0, 12) if name == depth else Float(*ends[name]) for name in names})
     rows = [{n: int(v) if n == depth else float(v) for n, v in zip(names, row, strict=True)} for row in settings]
-    return _nearest(f"xgboost_{task}", space, rows, losses)
+    return _nearest(f"xgboost{'' if k == 1 else k}_{task}", space, rows, losses, k=k)
 
 
 def _csv_rows(name: str, task: str, column: str) -> list[dict[str, str]]:
@@ -156,7 +174,8 @@ def _csv_problem(
     parameters = {each: _parameter([row[each] for row in rows], log=each in log) for each in columns}
     parameters = {key: each for key, each in parameters.items() if each.n_values > 1}
     configs = [{key: _read(each, row[key]) for key, each in parameters.items()} for row in rows]
-    return _nearest(name, SearchSpace(parameters), configs, losses)
+    # Of a few hundred settings each alone would answer for a large cell: a landscape of plateaus that no training has.
+    return _nearest(name, SearchSpace(parameters), configs, losses, k=_N_NEAR)
 
 
 def _deepar(task: str) -> BenchmarkProblem:
@@ -218,11 +237,14 @@ def _named(group: str, maker: Callable[..., BenchmarkProblem], *calls: tuple[str
     return {label + "_".join(call): (group, functools.partial(maker, *call)) for call in calls}
 
 
+_XGBOOST = (("a6a",), ("german.numer",), ("ijcnn1",), ("skin_nonskin",), ("svmguide1",))
+
 TABLES: dict[str, tuple[str, Callable[[], BenchmarkProblem]]] = {
     "svc_digits": ("chosen", _svc_digits),
     **_named("chosen", _grid, ("fcnet", "naval_propulsion"), ("fcnet", "parkinsons_telemonitoring")),
     **_named("chosen", _grid, *(("hpobench_mlp", each) for each in ("australian", "car", "credit_g", "vehicle"))),
-    **_named("chosen", _xgboost, *((each,) for each in ("a6a", "german.numer", "ijcnn1", "skin_nonskin", "svmguide1"))),
+    **_named("chosen", _xgboost, *_XGBOOST),
+    **_named("smooth", _xgboost8, *_XGBOOST),
     **_named("fresh", _deepar, ("electricity",), ("m4-Weekly",), ("solar",)),
     **_named("fresh", _openml, ("random_forest", "37"), ("adaboost", "49")),
 }

@@ -81,6 +81,9 @@ def test_a_table_answers_with_its_nearest_setting() -> None:
     table = tables.NearestTable(space, rows, np.array([1.0, 2.0, 3.0, 5.0]))
     assert table({"x": 0.4, "c": "a"}) == 1.0
     assert table({"x": 0.6, "c": "a"}) == 2.0
+    several = tables.NearestTable(space, rows, np.array([1.0, 2.0, 3.0, 5.0]), k=2)
+    assert several({"x": 0.0, "c": "a"}) == 1.0
+    assert several({"x": 0.25, "c": "a"}) == pytest.approx((1 / 0.25**2 + 2 / 0.75**2) / (1 / 0.25**2 + 1 / 0.75**2))
     assert table({"x": 0.9, "c": "b"}) == 4.0  # equal settings count as one; another choice is as far as a whole axis
 
 
