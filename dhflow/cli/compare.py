@@ -80,20 +80,24 @@ def command(
     found, where = load_problem(Reference.parse(problem))
     folder = out or Path(f"{where.stem}-compare")
     settings: Any = {"site": DEFAULT_SITE, **run_settings({**given, "site_set": site_set})}
-    comparison = compare(
-        found,
-        searchers=searchers,
-        repeats=repeats,
-        seed=seed,
-        baseline=baseline,
-        threshold=threshold,
-        optimum=optimum,
-        resample_split=resample_split,
-        shared_start=not no_shared_start,
-        folder=folder,
-        on_run=_Progress() if progress else None,
-        **settings,
-    )
+    try:
+        comparison = compare(
+            found,
+            searchers=searchers,
+            repeats=repeats,
+            seed=seed,
+            baseline=baseline,
+            threshold=threshold,
+            optimum=optimum,
+            resample_split=resample_split,
+            shared_start=not no_shared_start,
+            folder=folder,
+            on_run=_Progress() if progress else None,
+            **settings,
+        )
+    except KeyboardInterrupt as stop:
+        reason = str(stop) or "interrupted"
+        raise KeyboardInterrupt(f"{reason}. What is done is in {folder}: the same command goes on from there") from None
     figures = _draw(comparison, folder)
     text = json.dumps(comparison.to_json(), indent=1) + "\n"
     for path in {folder / "comparison.json", *([json_file] if json_file else [])}:

@@ -291,10 +291,9 @@ def _run_study(study: Study, spec: SearcherSpec, plan: _Plan, options: RunOption
 def _shared_configs(space: SearchSpace, seed: int, n: int) -> list[Config]:
     rng = np.random.default_rng(np.random.SeedSequence([seed, _STREAM]))
     configs: list[Config] = []
-    for _ in range(n):
-        for each in space.sample(n - len(configs), rng):
-            if each not in configs:  # in a small space a draw comes twice
-                configs.append(each)
+    for each in space.sample(2 * n, rng):
+        if len(configs) < n and each not in configs:  # in a small space a draw comes twice
+            configs.append(each)
     return configs
 
 

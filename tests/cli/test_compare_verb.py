@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,25 @@ def test_what_is_wrong_is_said_before_anything_runs(
     ran = dhflow("compare", "digits.py", "--trials", "2", "--repeats", "1", *options)
     assert ran.code == 1
     assert complaint in ran.err
+
+
+def test_an_interrupted_comparison_says_how_to_go_on(
+    folder: Path, start: Callable[..., subprocess.Popen[str]], dhflow: Any
+) -> None:
+    problem = folder / "digits.py"
+    problem.write_text(problem.read_text().replace('print("training", trial.seed)', "import time; time.sleep(0.02)"))
+    line = ["compare", "digits.py", *THREADS, "--searchers", "random", "--repeats", "2", "--trials", "60"]
+    process = start(*line, cwd=folder)
+    assert process.stderr is not None
+    assert "run 1: random, repeat 0" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "What is done is in digits-compare: the same command goes on from there" in err
+    done = (folder / "digits-compare" / "random" / "000.json").read_text()
+    assert dhflow(*line, "--no-progress").code == 0
+    assert (folder / "digits-compare" / "random" / "000.json").read_text() == done
+    assert len(json.loads((folder / "digits-compare" / "comparison.json").read_text())["runs"][1]["values"]) == 60
 
 
 def test_compare_helps(dhflow: Any) -> None:
