@@ -133,7 +133,7 @@ def _seconds(result: Result, moments: Sequence[float]) -> tuple[float, ...]:
     return tuple(np.maximum.accumulate(found).tolist()) if found else ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Searchers compared on one problem.
 
@@ -316,6 +316,11 @@ class Comparison:
             },
             "runs": [asdict(each) for each in self.runs],
         }
+
+    def __repr__(self) -> str:
+        ranks = self.ranks.mean(axis=0) if self.repeats else [math.nan] * len(self.labels)
+        shown = ", ".join(f"{label} {rank:.2f}" for label, rank in zip(self.labels, ranks, strict=True))
+        return f"Comparison({self.problem!r}, {len(self.repeats)} repeats, mean ranks: {shown})"
 
     def _loss(self, value: float | None) -> float:
         return math.inf if value is None else self.objective.to_loss(value)

@@ -244,6 +244,7 @@ def test_pairs_are_tested_against_the_baseline() -> None:
     assert made(finals, baseline="best").base == "b"
     assert [each["searcher"] for each in made(finals, baseline="c").pairs()] == ["a", "b"]
     assert found.summary()[1]["mean_rank"] == 1.0
+    assert repr(found) == "Comparison('made', 5 repeats, mean ranks: a 2.30, b 1.00, c 2.70)"
 
 
 def test_errors_count_from_the_best_value_seen_unless_the_optimum_is_known() -> None:
