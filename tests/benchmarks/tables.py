@@ -44,7 +44,9 @@ def _file(*parts: str) -> Path:
 
 def _floor(losses: FloatArray, best: float) -> float:
     """Return a tenth of the regret of the one config in a hundred: what random search soon finds counts as a lot."""
-    return max(float(np.quantile(losses, 0.01)) - best, 1e-9) / 10
+    usual = float(np.quantile(losses, 0.01))
+    # Where more than one in a hundred is the best one, the next best.
+    return (usual - best if usual > best else float(losses[losses > best].min()) - best) / 10
 
 
 # Grids ------------------------------------------------------------------------------------------------
