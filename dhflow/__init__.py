@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dhflow.api import load as load
     from dhflow.api import search as search
     from dhflow.api import search_app as search_app
+    from dhflow.comparison import Comparison as Comparison
+    from dhflow.comparison import compare as compare
     from dhflow.errors import DhflowError as DhflowError
     from dhflow.flow.site import load_site as load_site
     from dhflow.problem import Budget as Budget
@@ -38,6 +40,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Budget": "problem",
     "Categorical": "space",
+    "compare": "comparison",
+    "Comparison": "comparison",
     "Constant": "space",
     "DhflowError": "errors",
     "Float": "space",

@@ -60,6 +60,9 @@ class Problem:
     per_worker : callable, optional
         Prepares data once per worker; its result is ``trial.prepared``.
     name : str
+    resample : callable, optional
+        From a split seed to this problem on another random split of its data, with the same space and direction;
+        for comparisons over splits (``dhflow compare --resample-split``). See :meth:`resampled`.
     """
 
     space: SearchSpace
@@ -69,6 +72,7 @@ class Problem:
     defaults: Config | Sequence[Config] = ()
     per_worker: Callable[[], Any] | None = None
     name: str = ""
+    resample: Callable[[int], Problem] | None = None
     starting_points: tuple[dict[str, Any], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,3 +85,35 @@ class Problem:
         points = [self.space.validate(each) for each in given]
         points += [each for each in self.space.starting_points if each not in points]
         object.__setattr__(self, "starting_points", tuple(points))
+
+    def resampled(self, split_seed: int) -> Problem:
+        """Return this problem on the split of its data that a seed makes.
+
+        Raises
+        ------
+        SearchError
+            If the problem does not say how, or another problem comes back.
+
+        Examples
+        --------
+        A problem file defines its problem as a function of the split::
+
+            def make_problem(split_seed=0):
+                return Problem(space, objective, per_worker=partial(load_data, split_seed), resample=make_problem)
+
+            problem = make_problem()
+        """
+        what = f"problem {self.name!r}" if self.name else "this problem"
+        if self.resample is None:
+            raise SearchError(
+                f"{what} does not say how its data are split anew: give it resample=function, which returns the "
+                "problem of a split seed"
+            )
+        made = self.resample(split_seed)
+        if not isinstance(made, Problem):
+            raise SearchError(f"resample({split_seed}) of {what} must return a Problem, not {type(made).__name__}")
+        if made.space != self.space or parse_direction(made.direction) != parse_direction(self.direction):
+            raise SearchError(
+                f"resample({split_seed}) of {what} has another space or direction: only the data may differ"
+            )
+        return made

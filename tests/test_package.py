@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC_NAMES = [
     "Budget",
     "Categorical",
+    "Comparison",
     "Constant",
     "DhflowError",
     "Float",
@@ -33,6 +34,7 @@ PUBLIC_NAMES = [
     "TrialContext",
     "TrialStatus",
     "__version__",
+    "compare",
     "load",
     "load_site",
     "search",

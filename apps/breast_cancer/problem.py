@@ -9,6 +9,7 @@ give up on a config after fewer. Needs neither TensorFlow nor a network::
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dhflow import Budget, Categorical, Float, Integer, Ordinal, Problem, SearchSpace, TrialContext
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 N_FOLDS = 5
 N_TEST = 143
 SPLIT_SEED = 0
-"""Of the split and of the folds, the same in every trial."""
+"""Of the split and of the folds, the same in every trial; `dhflow compare --resample-split` takes other ones."""
 
 
 class Data(NamedTuple):
@@ -30,6 +31,7 @@ class Data(NamedTuple):
     y: NDArray[np.int64]
     X_test: NDArray[np.float64]
     y_test: NDArray[np.int64]
+    split_seed: int = SPLIT_SEED
 
 
 space = SearchSpace(
@@ -57,14 +59,14 @@ default = {
 }
 
 
-def load_data() -> Data:
+def load_data(split_seed: int = SPLIT_SEED) -> Data:
     """Load and split the data; once per worker."""
     from sklearn.datasets import load_breast_cancer
     from sklearn.model_selection import train_test_split
 
     X, y = load_breast_cancer(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=N_TEST, stratify=y, random_state=SPLIT_SEED)
-    return Data(X_train, y_train, X_test, y_test)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=N_TEST, stratify=y, random_state=split_seed)
+    return Data(X_train, y_train, X_test, y_test, split_seed)
 
 
 def objective(config: dict[str, Any], trial: TrialContext) -> dict[str, float]:
@@ -89,7 +91,7 @@ def objective(config: dict[str, Any], trial: TrialContext) -> dict[str, float]:
 
     data: Data = trial.prepared
     n_folds = round(trial.budget or N_FOLDS)
-    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=SPLIT_SEED).split(data.X, data.y)
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=data.split_seed).split(data.X, data.y)
     losses: list[float] = []
     for number, (fitted_on, held_out) in enumerate(folds, start=1):
         model = make_model(config, trial.seed).fit(data.X[fitted_on], data.y[fitted_on])
@@ -116,12 +118,18 @@ def make_model(config: dict[str, Any], seed: int) -> Any:
     return HistGradientBoostingClassifier(**rest, **limits, early_stopping=False, random_state=seed)
 
 
-problem = Problem(
-    space,
-    objective,
-    direction={"log_loss": "minimize"},
-    budget=Budget("folds", 1, N_FOLDS),
-    defaults=default,
-    per_worker=load_data,
-    name="breast_cancer",
-)
+def make_problem(split_seed: int = SPLIT_SEED) -> Problem:
+    """Return the problem on one split of the tumours."""
+    return Problem(
+        space,
+        objective,
+        direction={"log_loss": "minimize"},
+        budget=Budget("folds", 1, N_FOLDS),
+        defaults=default,
+        per_worker=partial(load_data, split_seed),
+        name="breast_cancer",
+        resample=make_problem,
+    )
+
+
+problem = make_problem()

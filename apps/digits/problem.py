@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dhflow import Categorical, Float, Integer, Ordinal, Problem, SearchSpace, TrialContext
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 N_TRAIN, N_VALIDATION = 300, 600
 SPLIT_SEED = 0
-"""Of the split alone, the same in every trial; what a trial draws comes from its own seed."""
+"""Of the split alone, the same in every trial; what a trial draws comes from its own seed.
+`dhflow compare --resample-split` takes other ones."""
 
 
 class Split(NamedTuple):
@@ -68,7 +70,7 @@ default = {
 }
 
 
-def load_data() -> Data:
+def load_data(split_seed: int = SPLIT_SEED) -> Data:
     """Load and split the data; once per worker, and with it TensorFlow, so that no trial's time counts either."""
     _quiet_tensorflow()
     import keras  # noqa: F401
@@ -78,10 +80,10 @@ def load_data() -> Data:
     pixels, digits = load_digits(return_X_y=True)
     images = (pixels / 16).astype("float32").reshape(-1, 8, 8, 1)
     train_images, rest_images, train_digits, rest_digits = train_test_split(
-        images, digits, train_size=N_TRAIN, stratify=digits, random_state=SPLIT_SEED
+        images, digits, train_size=N_TRAIN, stratify=digits, random_state=split_seed
     )
     validation_images, test_images, validation_digits, test_digits = train_test_split(
-        rest_images, rest_digits, train_size=N_VALIDATION, stratify=rest_digits, random_state=SPLIT_SEED
+        rest_images, rest_digits, train_size=N_VALIDATION, stratify=rest_digits, random_state=split_seed
     )
     return Data(
         Split(train_images, train_digits), Split(validation_images, validation_digits), Split(test_images, test_digits)
@@ -172,11 +174,17 @@ def _quiet_tensorflow() -> None:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
-problem = Problem(
-    space,
-    objective,
-    direction={"val_accuracy": "maximize"},
-    defaults=default,
-    per_worker=load_data,
-    name="digits",
-)
+def make_problem(split_seed: int = SPLIT_SEED) -> Problem:
+    """Return the problem on one split of the digits."""
+    return Problem(
+        space,
+        objective,
+        direction={"val_accuracy": "maximize"},
+        defaults=default,
+        per_worker=partial(load_data, split_seed),
+        name="digits",
+        resample=make_problem,
+    )
+
+
+problem = make_problem()

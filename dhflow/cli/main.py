@@ -27,6 +27,7 @@ VERBS = {
     "show": "Show a history: best trials, failures, utilisation.",
     "export": "Write a history as CSV, Parquet or JSON.",
     "plot": "Draw a history.",
+    "compare": "Compare searchers on a problem, several runs each.",
     "enqueue": "Add a config of your own to a history; it runs first at resume.",
     "sites": "List the sites and their arguments.",
     "doctor": "Check this installation, this file system and a site.",

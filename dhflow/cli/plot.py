@@ -8,7 +8,7 @@ import click
 
 from dhflow.cli.option import Verb
 
-KINDS = ("objective", "timeline", "parameters", "parallel")
+KINDS = ("objective", "timeline", "parameters", "parallel", "surrogate")
 
 
 @click.command(
@@ -17,6 +17,7 @@ KINDS = ("objective", "timeline", "parameters", "parallel")
         "plot digits.h5",
         "plot digits.h5 --kind timeline -o timeline.png",
         "plot digits.h5 --kind parameters -o p.pdf",
+        "plot digits.h5 --kind surrogate --parameters learning_rate,units",
     ],
 )
 @click.argument("history", type=click.Path(path_type=Path))
@@ -24,14 +25,17 @@ KINDS = ("objective", "timeline", "parameters", "parallel")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False), help="PNG, PDF or SVG file.  [default: HISTORY-KIND.png]"
 )
-def command(history: Path, *, kind: str, output: str | None) -> None:
+@click.option("--parameters", help="For parameters: which ones; for surrogate: the one or two to look along.")
+def command(history: Path, *, kind: str, output: str | None, parameters: str | None) -> None:
     """Draw HISTORY.
 
     objective: values over trials, the best so far and the default config's; timeline: when each worker ran
-    what; parameters: the objective over each parameter; parallel: whole configs, coloured by objective.
+    what; parameters: the objective over each parameter; parallel: whole configs, coloured by objective;
+    surrogate: what the model of an ambs search believed, from its first ask to its last.
     """
     from dhflow import load
     from dhflow.plot import draw
 
     where = output or f"{history.stem}-{kind}.png"
-    click.echo(draw(load(history), kind, where))
+    chosen = None if parameters is None else [each.strip() for each in parameters.split(",")]
+    click.echo(draw(load(history), kind, where, parameters=chosen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,19 +26,21 @@ DARK = "#333333"
 COLOUR_MAP = "cividis"  # even in lightness, and made for colour-blind readers (Nuñez et al. 2018)
 
 DPI = 150
-KINDS = ("objective", "timeline", "parameters", "parallel")
+KINDS = ("objective", "timeline", "parameters", "parallel", "surrogate")
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
-def draw(result: Result, kind: str, path: str | os.PathLike[str]) -> Path:
+def draw(result: Result, kind: str, path: str | os.PathLike[str], *, parameters: Sequence[str] | None = None) -> Path:
     """Draw a study into a file.
 
     Parameters
     ----------
     result : Result
-    kind : {"objective", "timeline", "parameters", "parallel"}
+    kind : {"objective", "timeline", "parameters", "parallel", "surrogate"}
     path : path
         Ends with .png, .pdf or .svg; a file that is there is replaced.
+    parameters : sequence of str, optional
+        Which ones, for "parameters" and "surrogate".
 
     Returns
     -------
@@ -57,7 +60,10 @@ def draw(result: Result, kind: str, path: str | os.PathLike[str]) -> Path:
         raise SearchError(f"there is no figure {kind!r}; there are: {', '.join(KINDS)}")
     if path.suffix.lower() not in SUFFIXES:
         raise SearchError(f"cannot draw into {path}: its name must end with one of {', '.join(SUFFIXES)}")
-    drawn = getattr(plot, f"plot_{kind}")(result)
+    if parameters is not None and kind not in ("parameters", "surrogate"):
+        raise SearchError(f"the figure {kind!r} takes no parameters; parameters and surrogate do")
+    chosen = () if parameters is None else (parameters,)
+    drawn = getattr(plot, f"plot_{kind}")(result, *chosen)
     figure = drawn if hasattr(drawn, "savefig") else drawn.figure
     save(figure, path)
     return path

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dhflow.errors import SurrogateError
 from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
 from dhflow.searcher.features import Features
@@ -25,7 +26,7 @@ from dhflow.space import SearchSpace
 from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, row_limit
 from dhflow.surrogate.leaf import VARIANCES
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
-from dhflow.trial import Suggestion, Trial
+from dhflow.trial import Config, Suggestion, Trial
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -185,6 +186,38 @@ class Ambs(DistinctSearcher):
         """How many parts of its surrogates (trees) this object has fitted so far."""
         return self._n_fitted + sum(each.n_fitted for each in self._proposers)
 
+    def predict(self, configs: Sequence[Config], pending: Sequence[Trial] = ()) -> tuple[FloatArray, FloatArray]:
+        """Return what the surrogate believes at `configs`, as the last ask knew the told trials.
+
+        Parameters
+        ----------
+        configs : sequence of mapping
+        pending : sequence of Trial
+            Each is lied about as in an ask.
+
+        Returns
+        -------
+        mean, std : (len(configs),)
+            In the surrogate's units (forests: normal scores of the losses): lower is better, 0 is a middling trial.
+            With ``surrogate="mixed"`` what the Gaussian process believes.
+
+        Raises
+        ------
+        SurrogateError
+            If the initial design is not over, so that there is no surrogate yet.
+        """
+        if not self._has_model:
+            raise SurrogateError(f"there is no surrogate yet: it begins after {self.n_initial} finished trials")
+        proposer = self._proposers[0]
+        proposer.model.sync()
+        belief = proposer.belief(list(self.space.encode([each.config for each in pending])) if pending else [])
+        return belief.moments(proposer.place(self.space.encode(configs)))
+
+    @property
+    def _has_model(self) -> bool:
+        training = self._proposers[0].model.training
+        return len(training) >= self.n_initial and training.n_completed > 0
+
     def state(self) -> dict[str, Any]:
         """Return the base's snapshot and the place in the initial design."""
         return {**super().state(), "next_point": self._design.next_point if self._design else 0}
@@ -225,8 +258,7 @@ class Ambs(DistinctSearcher):
                     each.tell_nominees(np.array(trial.meta["nominees"], dtype=np.float64))
 
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
-        training = self._proposers[0].model.training
-        if len(training) < self.n_initial or not training.n_completed:
+        if not self._has_model:
             return self._propose_initial(n, pending, taken, rng)
         rows = [self._pending_rows[each.trial_id][0] for each in pending]
         suggestions: list[Suggestion] = []

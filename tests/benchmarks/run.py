@@ -2,7 +2,7 @@
 
 Nothing is asserted: a busy machine changes every figure but the ratios, and those too a little.
 
-    python tests/benchmarks/run.py             everything, about ten minutes on two cores
+    python tests/benchmarks/run.py             everything, about twenty minutes on two cores
     python tests/benchmarks/run.py --quick     fewer rounds, to see that all of it works
     python tests/benchmarks/run.py loop import only these
 """
@@ -93,11 +93,19 @@ def ask_rows(quick: bool) -> Iterable[Row]:
     return []
 
 
+def quality_rows(quick: bool) -> Iterable[Row]:
+    print("\nquality: regret of searches on problems whose best value is known\n", flush=True)
+    size = ["--quick"] if quick else ["--group", "all", "--seeds", "5", "--jobs", "2"]
+    subprocess.run([sys.executable, str(HERE / "quality.py"), "--searchers", "random,ambs", *size], check=False)
+    return []
+
+
 PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "import": import_rows,
     "loop": loop_rows,
     "busy": busy_rows,
     "ask": ask_rows,
+    "quality": quality_rows,
 }
 
 

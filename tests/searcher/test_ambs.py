@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dhflow.errors import SurrogateError
 from dhflow.searcher import make_searcher
 from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.features import Features
@@ -345,3 +346,35 @@ def test_hedge_learns_from_what_its_members_named() -> None:
 def test_conditional_activity_is_a_feature() -> None:
     space = example_spaces()["conditional"]
     assert Features(space).of(space.sample_encoded(2, np.random.default_rng(0))).shape == (2, len(space) + 3)
+
+
+# What it believes
+
+
+def test_predict_says_what_the_last_ask_believed_and_changes_nothing() -> None:
+    spy, study = spying()
+    configs = SQUARE.sample(5, np.random.default_rng(3))
+    study.ask()
+    mean, std = spy.predict(configs)
+    for pair, config in zip(zip(mean, std, strict=True), configs, strict=True):
+        assert pair == pytest.approx(spy.believed(config))
+    other, same = trained(), trained()
+    other.ask()
+    same.ask()
+    assert isinstance(other.searcher, Ambs)
+    other.searcher.predict(configs)
+    assert other.ask()[0].config == same.ask()[0].config
+
+
+def test_predict_takes_pending_trials_in() -> None:
+    study = trained()
+    searcher, (first, *_) = study.searcher, study.ask()
+    assert isinstance(searcher, Ambs)
+    _, alone = searcher.predict([first.config])
+    _, lied = searcher.predict([first.config], [first])
+    assert lied[0] < alone[0]
+
+
+def test_without_a_surrogate_there_is_nothing_to_predict() -> None:
+    with pytest.raises(SurrogateError, match="10 finished trials"):
+        ambs(SQUARE).predict(SQUARE.sample(1, np.random.default_rng(0)))
