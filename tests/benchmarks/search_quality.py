@@ -1,7 +1,7 @@
-"""How good searches are: regret beside random search's on three problems, with simulated asynchronous workers.
+"""How good searches are: regret beside random search's on a set of problems, with simulated asynchronous workers.
 
     python tests/benchmarks/search_quality.py [--searchers ambs,sobol] [--trials 100] [--workers 8] [--seeds 10]
-        [--options '{"surrogate": "extra_trees"}']
+        [--problems fresh] [--options '{"surrogate": "extra_trees"}']
 
 Printed are ratios of geometric means over seeds, each regret counting as no less than a floor
 below which nobody would care. Nothing is asserted.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from fresh_problems import FRESH
 
 from dhflow.searcher import make_searcher
 from dhflow.space import Categorical, Float, Integer, SearchSpace
@@ -109,10 +110,12 @@ def main() -> None:
     parser.add_argument("--trials", default=100, type=int)
     parser.add_argument("--workers", default=8, type=int)
     parser.add_argument("--seeds", default=10, type=int)
+    parser.add_argument("--problems", default="known", choices=["known", "fresh"])
     parser.add_argument("--options", default="{}", type=json.loads, help="JSON, for every searcher named")
     args = parser.parse_args()
     print(f"regret / random search's after {args.trials} trials, {args.workers} workers, {args.seeds} seeds")
-    problems = {label: make() for label, make in PROBLEMS.items()}
+    known = {label: make() for label, make in PROBLEMS.items()}
+    problems = known if args.problems == "known" else {label: Benchmark(*make()) for label, make in FRESH.items()}
     blind = {label: log_regrets(each, "random", {}, args) for label, each in problems.items()}
     print(f"{'searcher':10} {'mean':>7} " + " ".join(f"{label:>26}" for label in problems) + "   CPU ms/trial")
     for name in args.searchers.split(","):
