@@ -2,7 +2,11 @@
 
 What carries over both ways: uniform and normal floats and integers, with or without ``log``, ordinals, categoricals,
 constants, conditions by equality (one value or several, joined by *and*), forbidden values and their conjunctions.
-Everything else raises :class:`SpaceError`. The order of the parameters follows the package that wrote them.
+From ConfigSpace come too: conditions that compare (``<``, ``>``, ``!=``) or are joined by *or*, so long as each
+is about one countable parent, as lists of the values that meet them; and any other forbidden clause, comparisons,
+disjunctions and relations between parameters among them: as lists of values where it can be written so, else as a
+code constraint. Everything else raises :class:`SpaceError`. The order of the parameters follows the package that
+wrote them.
 
 ConfigSpace rounds bounds of floats to 13 decimals; a space that would notice is refused. On a logarithmic scale,
 its normal prior of ``mu`` and ``sigma`` has the standard deviation ``abs(log(lower + sigma))`` in the logarithm
@@ -19,6 +23,7 @@ from typing import Any
 from dhflow.errors import MissingExtraError, SpaceError
 from dhflow.space.choice import Categorical, Constant, Ordinal
 from dhflow.space.parameter import HYPERPARAMETER, Float, Integer, Normal, Parameter
+from dhflow.space.rule import Constraint
 from dhflow.space.space import SearchSpace
 from dhflow.space.value import Clause, Scalar, plain
 
@@ -26,6 +31,7 @@ _GROUP = "dhflow_group"
 _DECIMALS = 13
 # Rounding that moves a bound by less than this share of it is no change.
 _SAME = 1e-6
+_MAX_LISTED = 4096
 
 
 def to_configspace(space: SearchSpace) -> Any:
@@ -62,27 +68,45 @@ def from_configspace(configuration_space: Any) -> SearchSpace:
     Raises
     ------
     SpaceError
-        If something of it has no counterpart here: beta priors, weights of choices, conditions and forbidden
-        clauses that compare or are joined by *or*, relations between parameters.
+        If something of it has no counterpart here: beta priors, weights of choices, conditions on real numbers or on
+        whole numbers of more than 4,096 values that compare, conditions on several parents joined by *or*.
     MissingExtraError
         If ConfigSpace is not installed.
     """
     package = _package()
-    when: dict[str, dict[str, list[Scalar]]] = {}
+    when = {}
     for condition in configuration_space.conditions:
-        name = _first(condition).child.name
-        when[name] = _read_terms(
-            package.AndConjunction, (package.EqualsCondition, package.InCondition), condition, f"{name}.when"
-        )
+        name = _atoms(condition)[0].child.name
+        when[name] = _read_condition(package, condition, f"{name}.when")
     parameters = {
         name: _guarded(name, _import, package, name, each, when.get(name)) for name, each in configuration_space.items()
     }
-    clauses = (package.ForbiddenEqualsClause, package.ForbiddenInClause)
-    forbidden = [
-        _read_terms(package.ForbiddenAndConjunction, clauses, clause, f"forbidden[{i}]")
-        for i, clause in enumerate(configuration_space.forbidden_clauses)
-    ]
-    return SearchSpace(parameters, forbidden=forbidden)
+    forbidden: list[Clause] = []
+    constraints: list[Constraint] = []
+    for term in configuration_space.forbidden_clauses:
+        for each in _flat(package.ForbiddenOrConjunction, term):
+            clause = _read_forbidden(package, each)
+            if clause is None:
+                constraints.append(Constraint(str(each), Refusal(each)))
+            elif all(clause.values()):
+                forbidden.append(clause)
+    return SearchSpace(parameters, forbidden=forbidden, constraints=constraints)
+
+
+class Refusal:
+    """A ConfigSpace's forbidden clause as a constraint: True where it does not forbid.
+
+    Parameters
+    ----------
+    term : ConfigSpace.types.ForbiddenLike
+    """
+
+    def __init__(self, term: Any) -> None:
+        self.term = term
+
+    def __call__(self, config: dict[str, Any]) -> bool:
+        """Tell whether `config` is allowed."""
+        return not self.term.is_forbidden_value(config)
 
 
 def _package() -> Any:
@@ -180,21 +204,71 @@ def _prior(given: Any) -> Normal:
     return Normal(given.mu, given.sigma)
 
 
-def _read_terms(conjunction: Any, kinds: tuple[Any, ...], term: Any, path: str) -> dict[str, list[Scalar]]:
-    clause: dict[str, list[Scalar]] = {}
-    for each in _flat(conjunction, term):
-        if not isinstance(each, kinds):
-            raise SpaceError(f"a {type(each).__name__} has no counterpart here: {each}", path)
-        about = each.parent if hasattr(each, "parent") else each.hyperparameter
-        if about.name in clause:
-            raise SpaceError(f"{about.name!r} is in it twice: {term}", path)
-        values = each.values if hasattr(each, "values") else [each.value]
-        clause[about.name] = [plain(value) for value in values]
+def _read_condition(package: Any, condition: Any, path: str) -> Clause:
+    terms = _by_parameter(package.AndConjunction, condition)
+    if terms is None:
+        raise SpaceError(f"conditions on several parents joined by 'or' have no counterpart here: {condition}", path)
+    clause: Clause = {}
+    for parent, parts in terms:
+        values = _meeting(package, parent, parts, "satisfied_by_value")
+        if values is None:
+            raise SpaceError(f"a condition that compares {parent.name!r} has no counterpart here: {condition}", path)
+        if not values:
+            raise SpaceError(f"no value of {parent.name!r} meets it: {condition}", path)
+        clause = {**clause, parent.name: values}
     return clause
 
 
-def _first(term: Any) -> Any:
-    return _first(term.components[0]) if hasattr(term, "components") else term
+def _read_forbidden(package: Any, term: Any) -> Clause | None:
+    """Return a forbidden term as lists of values, None if it cannot be written so."""
+    terms = _by_parameter(package.ForbiddenAndConjunction, term)
+    if terms is None:
+        return None
+    found = {about.name: _meeting(package, about, parts, "is_forbidden_value") for about, parts in terms}
+    return None if None in found.values() else {name: values for name, values in found.items() if values is not None}
+
+
+def _by_parameter(conjunction: Any, term: Any) -> list[tuple[Any, list[Any]]] | None:
+    """Return the parts that *and* joins, by the parameter that each is about; None if one is about several."""
+    parts: dict[str, tuple[Any, list[Any]]] = {}
+    for part in _flat(conjunction, term):
+        atoms = _atoms(part)
+        if any(hasattr(each, "left") for each in atoms):
+            return None
+        about = [each.parent if hasattr(each, "parent") else each.hyperparameter for each in atoms]
+        if len({each.name for each in about}) > 1:
+            return None
+        parts.setdefault(about[0].name, (about[0], []))[1].append(part)
+    return list(parts.values())
+
+
+def _meeting(package: Any, about: Any, parts: list[Any], test: str) -> tuple[Scalar, ...] | None:
+    """Return the values that meet all `parts`; None if `about` has none that can be listed."""
+    values = _values(package, about, parts[0])
+    if values is None:
+        return None
+    return tuple(plain(each) for each in values if all(getattr(part, test)({about.name: each}) for part in parts))
+
+
+def _values(package: Any, about: Any, part: Any) -> Iterable[Any] | None:
+    """Return the values of a parameter, or those that `part` names where there are too many."""
+    if isinstance(about, package.CategoricalHyperparameter | package.OrdinalHyperparameter | package.Constant):
+        listed: Iterable[Any] = getattr(about, "choices", None) or getattr(about, "sequence", None) or [about.value]
+        return listed
+    if not isinstance(about, package.UniformIntegerHyperparameter | package.NormalIntegerHyperparameter):
+        return None
+    if about.upper - about.lower < _MAX_LISTED:
+        return range(about.lower, about.upper + 1)
+    if isinstance(part, package.EqualsCondition | package.ForbiddenEqualsClause):
+        return [part.value]
+    if isinstance(part, package.InCondition | package.ForbiddenInClause):
+        values: Iterable[Any] = part.values
+        return values
+    return None
+
+
+def _atoms(term: Any) -> list[Any]:
+    return [atom for each in term.components for atom in _atoms(each)] if hasattr(term, "components") else [term]
 
 
 def _flat(conjunction: Any, term: Any) -> Iterable[Any]:
