@@ -27,6 +27,7 @@ from dhflow.objective import parse_direction, read_returned
 from dhflow.problem import Budget, Problem
 from dhflow.result import Result
 from dhflow.searcher import Searcher, make_searcher
+from dhflow.searcher.registry import check_options
 from dhflow.space import SearchSpace
 from dhflow.trial import (
     Attempt,
@@ -375,7 +376,9 @@ class Study:
             if options:
                 raise SearchError("searcher_options go with a searcher's name, not with an instance")
             return searcher
-        return make_searcher(searcher, self.space, seed=self.seed, **options)
+        check_options(searcher, options)
+        budgets = None if self.budget is None else (self.budget.low, self.budget.high)
+        return make_searcher(searcher, self.space, seed=self.seed, budget_range=budgets, **options)
 
     def open_session(self, objective: Objective | None, options: RunOptions) -> Session:
         """Check the options of a run and return its session, which can be stopped before it has begun."""

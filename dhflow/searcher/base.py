@@ -39,6 +39,8 @@ class Searcher(ABC):
 
     name: ClassVar[str]
     """Under which ``searcher="…"`` finds it."""
+    needs_budget: ClassVar[bool] = False
+    """Whether it spends budgets, and its constructor takes the problem's ``budget_range``."""
     max_objectives: ClassVar[int | None] = None
     """How many objectives it can learn from; None for any number."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from dhflow.errors import SearchError
 from dhflow.searcher.ambs import Ambs
+from dhflow.searcher.bandit import Asha, AsyncHyperband, Hyperband, ModelHyperband, SuccessiveHalving
 from dhflow.searcher.base import Searcher
 from dhflow.searcher.evolution import GeneticSearch, RegularizedEvolution
 from dhflow.searcher.grid import GridSearch
@@ -18,7 +20,7 @@ from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
 
 _REGISTRY: dict[str, type[Searcher]] = {}
-_NOT_OPTIONS = frozenset({"self", "space", "seed", "n_objectives"})
+_NOT_OPTIONS = frozenset({"self", "space", "seed", "n_objectives", "budget_range"})
 
 
 def register_searcher(searcher: type[Searcher]) -> type[Searcher]:
@@ -58,6 +60,7 @@ def make_searcher(
     *,
     seed: int = 0,
     n_objectives: int = 1,
+    budget_range: tuple[float, float] | None = None,
     **options: Any,
 ) -> Searcher:
     """Return a searcher.
@@ -70,6 +73,8 @@ def make_searcher(
     seed : int
         Fixes the search; a ready object keeps its own.
     n_objectives : int
+    budget_range : (float, float), optional
+        The problem's smallest and full budget, for searchers over budgets.
     **options
         The searcher's own, see :func:`searcher_options`.
 
@@ -83,8 +88,9 @@ def make_searcher(
         made = _checked_object(searcher, space, options)
     else:
         made_from = _class_of(searcher)
-        _check_options(made_from, options)
-        made = made_from(space, seed=seed, **options)
+        check_options(made_from, options)
+        budgets = {"budget_range": budget_range} if made_from.needs_budget else {}
+        made = made_from(space, seed=seed, **options, **budgets)
         # Defaults too: a later version's may be others.
         made.options = {name: _as_json(each) for name, each in {**searcher_options(made_from), **options}.items()}
     most = made.max_objectives
@@ -109,14 +115,22 @@ def _class_of(searcher: str | type[Searcher]) -> type[Searcher]:
     return _REGISTRY[searcher]
 
 
-def _check_options(searcher: type[Searcher], options: dict[str, Any]) -> None:
-    known = searcher_options(searcher)
+def check_options(searcher: str | type[Searcher], options: Iterable[str]) -> None:
+    """Refuse names that are no options of a searcher.
+
+    Raises
+    ------
+    SearchError
+        If the searcher or an option is unknown; the message names a close one.
+    """
+    made_from = _class_of(searcher)
+    known = searcher_options(made_from)
     for name in options:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             valid = f"its options are: {', '.join(known)}" if known else "it has no options"
-            raise SearchError(f"{_label(searcher)} has no option {name!r}{hint}; {valid}")
+            raise SearchError(f"{_label(made_from)} has no option {name!r}{hint}; {valid}")
 
 
 def _checked_object(searcher: Searcher, space: SearchSpace, options: dict[str, Any]) -> Searcher:
@@ -147,5 +161,10 @@ for _each in (
     Tpe,
     RegularizedEvolution,
     GeneticSearch,
+    SuccessiveHalving,
+    Hyperband,
+    Asha,
+    AsyncHyperband,
+    ModelHyperband,
 ):
     register_searcher(_each)

@@ -16,7 +16,7 @@ class _Registered(SearcherTests):
     options: ClassVar[dict[str, Any]] = {}
 
     def make_searcher(self, space: SearchSpace, seed: int) -> Searcher:
-        return make_searcher(self.searcher, space, seed=seed, **self.options)
+        return make_searcher(self.searcher, space, seed=seed, budget_range=(1, 27), **self.options)
 
 
 class TestRandom(_Registered):
@@ -102,6 +102,31 @@ class TestEvolutionOfFew(_Registered):
 
 class TestGenetic(_Registered):
     searcher = "genetic"
+
+
+class TestSuccessiveHalving(_Registered):
+    searcher = "successive_halving"
+    distinct = False
+
+
+class TestHyperband(_Registered):
+    searcher = "hyperband"
+    distinct = False
+
+
+class TestAsha(_Registered):
+    searcher = "asha"
+    distinct = False
+
+
+class TestAsyncHyperband(_Registered):
+    searcher = "async_hyperband"
+    distinct = False
+
+
+class TestModelHyperband(_Registered):
+    searcher = "bohb"
+    distinct = False
 
 
 @pytest.mark.parametrize("name", searcher_names())

@@ -36,10 +36,11 @@ def clean_registry() -> Iterator[None]:
 
 def test_the_searchers() -> None:
     assert searcher_names() == [
-        *("auto", "random", "lhs", "sobol", "halton", "grid", "ambs", "gp", "tpe", "evolution", "genetic")
+        *("auto", "random", "lhs", "sobol", "halton", "grid", "ambs", "gp", "tpe", "evolution", "genetic"),
+        *("successive_halving", "hyperband", "asha", "async_hyperband", "bohb"),
     ]
     for name in searcher_names():
-        searcher = make_searcher(name, SPACE, seed=4)
+        searcher = make_searcher(name, SPACE, seed=4, budget_range=(1, 9))
         assert (type(searcher).name, searcher.seed, searcher.space) == (name, 4, SPACE)
 
 
