@@ -112,8 +112,9 @@ class ParzenEstimator:
 
     Notes
     -----
-    Bergstra et al. 2011, sec. 4, with kernels of all columns together as in Falkner et al. 2018 (BOHB). The product runs over the columns that the candidate has; where the centre lacks one, its factor is the
-    prior. As parents decide which columns there are, this is a density over the whole tree of configs.
+    Bergstra et al. 2011, sec. 4, with kernels of all columns together as in Falkner et al. 2018 (BOHB). The
+    product runs over the columns that the candidate has; where the centre lacks one, its factor is the prior. As
+    parents decide which columns there are, this is a density over the whole tree of configs.
     """
 
     def __init__(
