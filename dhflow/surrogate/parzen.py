@@ -18,7 +18,7 @@ from dhflow.surrogate.array import BoolArray, FloatArray, IntArray
 _MAX_CELLS = 32
 """An ordered column of more values is taken for a continuous one: kernels are wider than its cells then."""
 _LEAST_BANDWIDTH = 0.03
-"""Share of the range; the lower limit that Watanabe 2023 (arXiv:2304.11127) recommends for objectives without noise."""
+"""Share of the range; a limit of this size is what Watanabe 2023 (arXiv:2304.11127) found effective."""
 _TINY = 1e-300
 
 
@@ -112,9 +112,9 @@ class ParzenEstimator:
 
     Notes
     -----
-    Bergstra et al. 2011, sec. 4.2, with kernels of all columns together as in Falkner et al. 2018, sec. 3.2. The
-    product runs over the columns that the candidate has; where the centre lacks one, its factor is the
-    prior. As parents decide which columns there are, this is a density over the whole tree of configs.
+    Bergstra et al. 2011, sec. 4, with kernels of all columns together as in Falkner et al. 2018 (BOHB). The
+    product runs over the columns that the candidate has; where the centre lacks one, its factor is the prior. As
+    parents decide which columns there are, this is a density over the whole tree of configs.
     """
 
     def __init__(
