@@ -45,7 +45,7 @@ class SearchGenerator:
     vocs : gest_api.vocs.VOCS
         Its variables make the search space, see :func:`space_of`.
     searcher : str or Searcher class
-        A name such as ``"tpe"`` or ``"ambs"``, or a class of the user's.
+        A name such as ``"tpe"`` or ``"auto"``, or a class of the user's.
     seed : int
     space : SearchSpace, optional
         Instead of what the variables say, for scales and priors, which a VOCS does not know. It has the VOCS's
@@ -74,7 +74,7 @@ class SearchGenerator:
     def __init__(
         self,
         vocs: Any,
-        searcher: str | type[Searcher] = "ambs",
+        searcher: str | type[Searcher] = "auto",
         *,
         seed: int = 0,
         space: SearchSpace | None = None,

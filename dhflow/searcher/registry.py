@@ -46,7 +46,7 @@ def searcher_names() -> list[str]:
 
 def searcher_options(searcher: str | type[Searcher]) -> dict[str, Any]:
     """Return a searcher's options and their defaults."""
-    parameters = inspect.signature(_class_of(searcher)).parameters
+    parameters = inspect.signature(searcher_class(searcher)).parameters
     return {
         name: each.default
         for name, each in parameters.items()
@@ -87,7 +87,7 @@ def make_searcher(
     if isinstance(searcher, Searcher):
         made = _checked_object(searcher, space, options)
     else:
-        made_from = _class_of(searcher)
+        made_from = searcher_class(searcher)
         check_options(made_from, options)
         budgets = {"budget_range": budget_range} if made_from.needs_budget else {}
         made = made_from(space, seed=seed, **options, **budgets)
@@ -103,7 +103,14 @@ def make_searcher(
     return made
 
 
-def _class_of(searcher: str | type[Searcher]) -> type[Searcher]:
+def searcher_class(searcher: str | type[Searcher]) -> type[Searcher]:
+    """Return the class of a name; a class is returned as it is.
+
+    Raises
+    ------
+    SearchError
+        If the name is unknown; the message names a close one.
+    """
     if isinstance(searcher, type) and issubclass(searcher, Searcher):
         return searcher
     if not isinstance(searcher, str):
@@ -123,7 +130,7 @@ def check_options(searcher: str | type[Searcher], options: Iterable[str]) -> Non
     SearchError
         If the searcher or an option is unknown; the message names a close one.
     """
-    made_from = _class_of(searcher)
+    made_from = searcher_class(searcher)
     known = searcher_options(made_from)
     for name in options:
         if name not in known:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dhflow import Categorical, Float, Integer, SearchSpace, Study, TrialStatus
+from dhflow import Budget, Categorical, Float, Integer, SearchSpace, Study, TrialStatus
 from dhflow.flow.outcome import INTERRUPTED
 from dhflow.flow.resume import recovered, replay
 from dhflow.flow.run_directory import RunDirectory, run_path
@@ -57,7 +57,7 @@ def test_a_study_closed_in_order_needs_no_recovery(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", searcher_names())
 def test_a_replayed_searcher_asks_as_the_one_that_lived(name: str) -> None:
-    study = Study(SPACE, searcher=name, seed=3)
+    study = Study(SPACE, searcher=name, seed=3, budget=Budget("epochs", 1, 27))
     open_trials = []
     for step in range(40):
         open_trials.append(study.ask())
@@ -65,7 +65,7 @@ def test_a_replayed_searcher_asks_as_the_one_that_lived(name: str) -> None:
             # Out of order, as workers are.
             trial = open_trials.pop(step % 4)
             study.tell(trial, trial.config["x"] ** 2 + trial.config["n"])
-    fresh = make_searcher(name, SPACE, seed=3)
+    fresh = make_searcher(name, SPACE, seed=3, budget_range=(1, 27))
     replay(fresh, study.record)
     pending = [each for each in study.trials if not each.is_finished]
     study.searcher.tell(study._untold)  # the living one is told at its next ask

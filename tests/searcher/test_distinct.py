@@ -13,7 +13,7 @@ from dhflow.testing.simulated import SimulatedStudy
 def test_a_warm_start_with_the_same_random_numbers_does_not_stop_the_search(name: str) -> None:
     # default_rng(1) is also the generator of ask 0 of a search with seed 1.
     space = example_spaces()["mixed"]
-    study = SimulatedStudy(make_searcher(name, space, seed=1))
+    study = SimulatedStudy(make_searcher(name, space, seed=1, budget_range=(1, 27)))
     for config in space.sample(2000, np.random.default_rng(1)):
         study.add(config, 0.0)
     assert len(study.ask(64)) == 64
@@ -23,7 +23,7 @@ def test_a_warm_start_with_the_same_random_numbers_does_not_stop_the_search(name
 def test_the_last_configs_of_an_uneven_grid_are_found(name: str) -> None:
     # Of 1 to 500 on a logarithmic scale, the highest values are drawn once in thousands of draws.
     space = SearchSpace({"n": Integer(1, 500, log=True)})
-    study = SimulatedStudy(make_searcher(name, space))
+    study = SimulatedStudy(make_searcher(name, space, budget_range=(1, 27)))
     for config in ({"n": n} for n in range(1, 496)):
         study.add(config, float(config["n"]))
     assert sorted(each.config["n"] for each in study.ask(64)) == [496, 497, 498, 499, 500]
@@ -33,7 +33,7 @@ def test_the_last_configs_of_an_uneven_grid_are_found(name: str) -> None:
 @pytest.mark.parametrize("name", searcher_names())
 def test_inactive_values_make_no_difference(name: str) -> None:
     space = SearchSpace({"on": Categorical([True, False]), "n": Integer(1, 3, when={"on": True})})
-    study = SimulatedStudy(make_searcher(name, space))
+    study = SimulatedStudy(make_searcher(name, space, budget_range=(1, 27)))
     assert len(study.ask(64)) == 4
 
 

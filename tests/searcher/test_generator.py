@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dhflow.errors import GeneratorError, MissingExtraError, SpaceError
-from dhflow.searcher import searcher_names
+from dhflow.searcher import searcher_class, searcher_names
 from dhflow.searcher.generator import SearchGenerator, space_of
 from dhflow.space import Categorical, Float, Integer, Ordinal, SearchSpace
 from dhflow.trial import TrialStatus
@@ -33,7 +33,7 @@ def evaluated(point: dict[str, Any]) -> dict[str, Any]:
     return {**point, "f": -((point["x"] - 0.7) ** 2) - (point["c"] == "b") - point["n"] * point["alpha"]}
 
 
-@pytest.mark.parametrize("name", searcher_names())
+@pytest.mark.parametrize("name", [each for each in searcher_names() if not searcher_class(each).needs_budget])
 def test_every_searcher_generates(vocs: Any, name: str) -> None:
     import gest_api
 
@@ -46,6 +46,11 @@ def test_every_searcher_generates(vocs: Any, name: str) -> None:
     generator.finalize()
     assert [each.trial_id for each in generator.trials] == list(range(20))
     assert {each.status for each in generator.trials} == {TrialStatus.COMPLETED}
+
+
+def test_a_vocs_has_no_budget_to_spend(vocs: Any) -> None:
+    with pytest.raises(GeneratorError, match="needs a budget"):
+        SearchGenerator(vocs, "asha")
 
 
 def test_it_maximises(vocs: Any) -> None:
