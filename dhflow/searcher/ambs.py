@@ -235,7 +235,7 @@ class Ambs(DistinctSearcher):
             max_rows = min(self._max_training, row_limit(kind))
             training = TrainingSet(len(features), max_rows=max_rows, failed=self._failed, seed=self.seed)
             model = make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **self._forest_options)
-            made.append(Proposer(self.space, model, self._options))
+            made.append(Proposer(self.space, model, self._options, features))
         return made
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:

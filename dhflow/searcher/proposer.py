@@ -62,24 +62,31 @@ class Proposer:
     space : SearchSpace
     model : Surrogate
     options : ProposerOptions
+    features : Features
+        What the model is told of a config.
     """
 
-    def __init__(self, space: SearchSpace, model: Surrogate, options: ProposerOptions) -> None:
+    def __init__(self, space: SearchSpace, model: Surrogate, options: ProposerOptions, features: Features) -> None:
         self.model = model
         self.options = options
+        self.level = 1.0
+        """At which budget, on the unit scale, configs are to be good; for a model that knows budgets."""
         self.n_fitted = 0
         self._space = space
         self._candidates = Candidates(space)
-        self._features = Features(space)
+        self._features = features
         self._hedge = Hedge()
 
-    def tell(self, X: FloatArray, losses: Sequence[float], censored: Sequence[bool]) -> None:
-        """Tell the model of trials."""
-        self.model.training.append(self._features.of(X), losses, censored)
+    def tell(
+        self, X: FloatArray, losses: Sequence[float], censored: Sequence[bool], *, level: float | None = None
+    ) -> None:
+        """Tell the model of trials, at this budget."""
+        features = self._features.of(X, self.level if level is None else level)
+        self.model.training.append(features, losses, censored)
 
     def tell_nominees(self, nominees: FloatArray) -> None:
         """Take note of what the members of the portfolio had named when a trial was suggested that is now told."""
-        self._hedge.tell(self._features.of(nominees))
+        self._hedge.tell(self._features.of(nominees, self.level))
 
     def propose(
         self, n: int, pending: Sequence[FloatArray], taken: Taken, rng: np.random.Generator
@@ -115,7 +122,7 @@ class Proposer:
 
     def place(self, X: FloatArray) -> Places:
         """Look configs up (k, d)."""
-        return self.model.place(self._features.of(X))
+        return self.model.place(self._features.of(X, self.level))
 
     def _tell_lies(self, belief: Belief, places: Places) -> None:
         """Tell the belief the lie about each point."""

@@ -9,10 +9,12 @@ from typing import Any
 
 from dhflow.errors import SearchError
 from dhflow.searcher.ambs import Ambs
-from dhflow.searcher.bandit import Asha, AsyncHyperband, Hyperband, ModelHyperband, SuccessiveHalving
+from dhflow.searcher.asha import Asha, AsyncHyperband, MedianStopping
 from dhflow.searcher.base import Searcher
 from dhflow.searcher.evolution import GeneticSearch, RegularizedEvolution
 from dhflow.searcher.grid import GridSearch
+from dhflow.searcher.halving import Hyperband, SuccessiveHalving
+from dhflow.searcher.model_hyperband import ModelHyperband
 from dhflow.searcher.preset import Auto, GaussianProcessSearch
 from dhflow.searcher.quasi_random import HaltonSearch, LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
@@ -172,6 +174,7 @@ for _each in (
     Hyperband,
     Asha,
     AsyncHyperband,
+    MedianStopping,
     ModelHyperband,
 ):
     register_searcher(_each)

@@ -134,7 +134,7 @@ def _values(task: Task, directory: Path) -> dict[str, Any]:
         "result": str(directory / RETURNED),
     }
     if task.full_or_own_budget is not None:
-        special["budget"] = _plain(task.full_or_own_budget)
+        special["budget"] = task.full_or_own_budget
     return {**special, **task.config}
 
 
@@ -144,18 +144,13 @@ def _environment(task: Task, directory: Path) -> dict[str, str]:
         "DHFLOW_TRIAL_ID": str(task.trial_id),
         "DHFLOW_TRIAL_DIR": str(directory),
         "DHFLOW_SEED": str(task.seed),
-        "DHFLOW_BUDGET": "" if budget is None else str(_plain(budget)),
+        "DHFLOW_BUDGET": "" if budget is None else str(budget),
         "DHFLOW_CONTINUES": task.continues or "",
         "DHFLOW_CONFIG": str(directory / CONFIG),
         "DHFLOW_RESULT": str(directory / RETURNED),
         "DHFLOW_RECORDS": str(directory / RECORDS),
     }
     return {**os.environ, **ours}
-
-
-def _plain(budget: float) -> float | int:
-    # Scripts parse a number of epochs with int().
-    return int(budget) if float(budget).is_integer() else budget
 
 
 def _start(command: str, cwd: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -269,8 +270,7 @@ def main() -> None:
         report(kind, names, results, tasks, trainings)
         everything[kind] = {f"{task} {name}": each for (task, name), each in results.items()}
     if chosen.json:
-        with open(chosen.json, "w") as file:
-            json.dump(everything, file)
+        Path(chosen.json).write_text(json.dumps(everything))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,17 @@ class TestAsyncHyperband(_Registered):
     distinct = False
 
 
+class TestMedianStopping(_Registered):
+    searcher = "median_stopping"
+    distinct = False
+
+
+class TestModelHyperbandOfAllBrackets(_Registered):
+    searcher = "bohb"
+    options: ClassVar[dict[str, Any]] = {"brackets": 9, "eta": 2.0, "random_share": 0.0, "n_initial": 5}
+    distinct = False
+
+
 class TestModelHyperband(_Registered):
     searcher = "bohb"
     distinct = False
