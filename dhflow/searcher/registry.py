@@ -13,6 +13,7 @@ from dhflow.searcher.bandit import Asha, AsyncHyperband, Hyperband, ModelHyperba
 from dhflow.searcher.base import Searcher
 from dhflow.searcher.evolution import GeneticSearch, RegularizedEvolution
 from dhflow.searcher.grid import GridSearch
+from dhflow.searcher.nsga2 import Nsga2
 from dhflow.searcher.preset import Auto, GaussianProcessSearch
 from dhflow.searcher.quasi_random import HaltonSearch, LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
@@ -179,6 +180,7 @@ for _each in (
     Tpe,
     RegularizedEvolution,
     GeneticSearch,
+    Nsga2,
     SuccessiveHalving,
     Hyperband,
     Asha,
