@@ -119,3 +119,41 @@ def test_a_search_on_threads_can_be_resumed_and_loaded(tmp_path: Path) -> None:
     assert [each.trial_id for each in loaded.pareto] == [each.trial_id for each in result.pareto]
     assert loaded.hypervolume() == result.hypervolume() > 0.0
     assert {"value.accuracy", "value.latency_ms", "metric.size"} <= set(loaded.to_pandas().columns)
+
+
+def test_a_resumed_study_goes_on_as_one_that_was_never_closed(tmp_path: Path) -> None:
+    def step(study: Study, n: int) -> list[Any]:
+        configs = []
+        for _ in range(n):
+            trial = study.ask()
+            configs.append(dict(trial.config))
+            study.tell(trial, measure(trial.config) if trial.trial_id % 7 else None)
+        return configs
+
+    options: Any = {"direction": TWO, "searcher": "nsga2", "seed": 8, "searcher_options": {"n_initial": 5}}
+    with Study(SPACE, history=tmp_path / "h.h5", **options) as study:
+        begun = step(study, 20)
+        study.ask()
+    with Study(SPACE, history=tmp_path / "h.h5", resume=True, **options) as study:
+        rest = step(study, 20)
+    whole = Study(SPACE, **options)
+    assert step(whole, 20) == begun
+    whole.ask()
+    assert step(whole, 20) == rest
+
+
+def test_nsga2_finds_more_volume_than_random_search_on_threads() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        volumes = [
+            search(trade_off, SPACE, direction=TWO, searcher=name, seed=2, site=pool, max_trials=80).hypervolume(
+                {"accuracy": 0.0, "latency_ms": 10.0}
+            )
+            for name in ("nsga2", "random")
+        ]
+    assert volumes[0] > volumes[1]
+
+
+def trade_off(config: dict[str, Any]) -> dict[str, float]:
+    """Only at a depth of 5 is nothing lost."""
+    lost = abs(config["depth"] - 5) / 5
+    return {"accuracy": config["width"] * (1.0 - lost), "latency_ms": 10.0 * config["width"] ** 2 + lost}
