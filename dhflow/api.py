@@ -34,7 +34,7 @@ def search(
     resume: bool = False,
     **options: Unpack[RunOptions],
 ) -> Result:
-    """Search `space` for the config with the best objective.
+    """Search `space` for the config with the best objective, or for the Pareto set of several.
 
     Parameters
     ----------

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SearchError
-from dhflow.flow.standing import Standing
+from dhflow.flow.standing import ParetoStanding, Standing, standing_of
 from dhflow.flow.utilisation import Utilisation, utilisation
 from dhflow.history.event import StudyRecord
 from dhflow.objective import Objective
+from dhflow.pareto import hypervolume
 from dhflow.trial import Measurement, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -65,14 +66,65 @@ class Result:
         Raises
         ------
         SearchError
-            If no trial has completed; the message says why the first one failed.
+            If no trial has completed; the message says why the first one failed. With several objectives always:
+            no trial is the best then, see :attr:`pareto`.
         """
+        if len(self.objectives) > 1:
+            names = ", ".join(each.name for each in self.objectives)
+            raise SearchError(f"there is no best trial by several objectives ({names}): look at result.pareto")
         best = Standing(self.objectives[0], self.record.trials.values()).best
-        if best is not None:
-            return best
+        if best is None:
+            raise self.without_value()
+        return best
+
+    @property
+    def pareto(self) -> list[Trial]:
+        """The Pareto set: completed trials, of the highest completed budget, that no other one dominates.
+
+        Sorted by the first objective, the best first; empty while no trial has completed. With one objective they
+        are the trials of the best value.
+        """
+        members = ParetoStanding(len(self.objectives), self.record.trials.values()).members
+        return sorted(members, key=lambda each: (each.losses, each.trial_id))
+
+    def hypervolume(self, reference: Mapping[str, float] | None = None) -> float:
+        """Return the volume of objective values that the Pareto set dominates: one figure for how good it is.
+
+        Parameters
+        ----------
+        reference : mapping, optional
+            From each objective's name to the value, in the user's sign, up to which volume counts; a trial that is
+            not better in every objective adds nothing. By default the worst values among the completed trials of the
+            highest completed budget: good to look at one study, but to compare studies give them the same
+            reference, as this one moves.
+
+        Returns
+        -------
+        float
+            In the product of the objectives' units, larger is better; 0 while no trial has completed.
+
+        Raises
+        ------
+        SearchError
+            If `reference` lacks an objective, names another one, or holds a value that is not finite.
+        """
+        standing = ParetoStanding(len(self.objectives), self.record.trials.values())
+        if reference is None:
+            corner = standing.worst
+        elif set(reference) == {each.name for each in self.objectives}:
+            corner = tuple(each.to_loss(float(reference[each.name])) for each in self.objectives)
+        else:
+            names = ", ".join(each.name for each in self.objectives)
+            raise SearchError(f"the reference needs a value of each objective ({names}), not of {sorted(reference)}")
+        if not len(standing):
+            return 0.0
+        return hypervolume([each.losses for each in standing.members], corner)
+
+    def without_value(self) -> SearchError:
+        """Return the error that no trial has completed; its message says why the first one failed."""
         failure = next((each.failure for each in self.trials if each.failure), None)
         why = f"; the first failure: {failure.kind}: {failure.message} {failure.location}" if failure else ""
-        raise SearchError(f"none of {len(self.record.trials)} trials has completed{why}")
+        return SearchError(f"none of {len(self.record.trials)} trials has completed{why}")
 
     @property
     def default(self) -> Trial | None:
@@ -119,14 +171,18 @@ class Result:
         return f"Result({len(self)} trials, {self.n_failed} failed, history={str(self.history)!r}, {self.reason!r})"
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures that a person wants first, as JSON."""
-        standing = Standing(self.objectives[0], self.record.trials.values())
-        return {
+        """Return the figures that a person wants first, as JSON; with several objectives, the ids of the Pareto set."""
+        standing = standing_of(self.objectives, self.record.trials.values())
+        best = standing.best if isinstance(standing, Standing) else None
+        figures: dict[str, Any] = {
             "trials": len(self),
             "completed": standing.n_completed,
             "failed": self.n_failed,
-            "best": standing.value,
-            "best_trial": None if standing.best is None else standing.best.trial_id,
-            "best_config": None if standing.best is None else dict(standing.best.config),
+            "best": None if best is None else best.objective,
+            "best_trial": None if best is None else best.trial_id,
+            "best_config": None if best is None else dict(best.config),
             "reason": self.reason,
         }
+        if isinstance(standing, ParetoStanding):
+            figures["pareto"] = [each.trial_id for each in self.pareto]
+        return figures

@@ -27,7 +27,7 @@ from dhflow.objective import parse_direction, read_returned
 from dhflow.problem import Budget, Problem
 from dhflow.result import Result
 from dhflow.searcher import Searcher, make_searcher
-from dhflow.searcher.registry import check_options
+from dhflow.searcher.registry import check_objectives, check_options
 from dhflow.space import SearchSpace
 from dhflow.trial import (
     Attempt,
@@ -54,7 +54,8 @@ class Study:
     space : SearchSpace or Problem
         A problem brings its objective, direction, budget and defaults.
     direction : str or mapping, optional
-        ``"minimize"`` (the default), ``"maximize"``, or a mapping from objective name to one of them.
+        ``"minimize"`` (the default), ``"maximize"``, or a mapping from objective name to one of them; with
+        several names the objective returns a mapping that holds them all.
     searcher : str or Searcher
         A name (see ``dhflow.searcher.searcher_names()``) or an instance.
     searcher_options : mapping, optional
@@ -95,8 +96,6 @@ class Study:
         self.space = space.space if isinstance(space, Problem) else _checked_space(space)
         self.budget = budget or (self.problem.budget if self.problem else None)
         self.objectives = parse_direction(direction or (self.problem.direction if self.problem else "minimize"))
-        if len(self.objectives) > 1:
-            raise SearchError(f"one objective at a time: direction names {len(self.objectives)}")
         self.history_path = None if history is None else Path(history)
         if resume and history is None:
             raise SearchError("resume=True needs a history file to go on from")
@@ -107,8 +106,12 @@ class Study:
         self._session: Session | None = None
         self._reason = ""
         self._open_history(seed, resume=resume)
-        self.searcher = self._make_searcher(searcher, dict(searcher_options or {}))
-        replay(self.searcher, self.record)
+        try:
+            self.searcher = self._make_searcher(searcher, dict(searcher_options or {}))
+            replay(self.searcher, self.record)
+        except BaseException:
+            self.close()
+            raise
         self._catch_up()
 
     # Stepping ------------------------------------------------------------------------------
@@ -314,7 +317,7 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The best completed trial; raises SearchError when there is none."""
+        """The best completed trial; raises SearchError when there is none, or with several objectives."""
         return self.result.best
 
     def close(self) -> None:
@@ -375,10 +378,17 @@ class Study:
         if isinstance(searcher, Searcher):
             if options:
                 raise SearchError("searcher_options go with a searcher's name, not with an instance")
+            check_objectives(searcher, len(self.objectives))
             return searcher
         check_options(searcher, options)
-        budgets = None if self.budget is None else (self.budget.low, self.budget.high)
-        return make_searcher(searcher, self.space, seed=self.seed, budget_range=budgets, **options)
+        return make_searcher(
+            searcher,
+            self.space,
+            seed=self.seed,
+            n_objectives=len(self.objectives),
+            budget_range=None if self.budget is None else (self.budget.low, self.budget.high),
+            **options,
+        )
 
     def open_session(self, objective: Objective | None, options: RunOptions) -> Session:
         """Check the options of a run and return its session, which can be stopped before it has begun."""
@@ -387,6 +397,8 @@ class Study:
         if chosen is None:
             raise SearchError("run(objective): this study was made without a problem, so pass the objective")
         settings = RunSettings.of(options)
+        if settings.target is not None and len(self.objectives) > 1:
+            raise SearchError("target is a value of one objective, and this study has several; plateau can end it")
         if settings.per_worker is None and self.problem is not None and self.problem.per_worker is not None:
             settings = replace(settings, per_worker=self.problem.per_worker)
         parts = StudyParts(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dhflow.cli.report import spread
 from dhflow.errors import UnknownTrialError
 from dhflow.flow.outcome import INTERRUPTED
 from dhflow.flow.run_directory import attempt_path, run_path
@@ -57,7 +58,12 @@ def find_trial(result: Result, trial_id: int) -> Trial:
 
 
 def best_trials(result: Result, top: int) -> list[Trial]:
-    """Return the completed trials, those of the highest budget first, then by objective."""
+    """Return the completed trials, those of the highest budget first, then by objective.
+
+    With several objectives, those of the Pareto set that lie furthest apart, by the first one.
+    """
+    if len(result.objectives) > 1:
+        return spread(result.pareto, top)
     completed = [each for each in result.trials if each.status is TrialStatus.COMPLETED and each.losses]
     return sorted(completed, key=lambda each: (-_budget_rank(each), each.losses[0], each.trial_id))[:top]
 

@@ -115,6 +115,8 @@ def _base(result: Result, space: SearchSpace, like: str | None) -> Mapping[str, 
 
     if like is None:
         return None
+    if like == "best" and len(result.objectives) > 1:
+        raise click.UsageError("--like best: by several objectives no trial is the best; give a trial's number")
     if like == "best":
         return result.best.config
     if like == "default":

@@ -8,7 +8,7 @@ import click
 
 from dhflow.cli.option import Verb
 
-KINDS = ("objective", "timeline", "parameters", "parallel", "surrogate")
+KINDS = ("objective", "timeline", "parameters", "parallel", "pareto", "surrogate")
 
 
 @click.command(
@@ -21,21 +21,27 @@ KINDS = ("objective", "timeline", "parameters", "parallel", "surrogate")
     ],
 )
 @click.argument("history", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(KINDS), default="objective", show_default=True, help="What to draw.")
+@click.option(
+    "--kind", type=click.Choice(KINDS), help="What to draw.  [default: objective; pareto with several objectives]"
+)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False), help="PNG, PDF or SVG file.  [default: HISTORY-KIND.png]"
 )
 @click.option("--parameters", help="For parameters: which ones; for surrogate: the one or two to look along.")
-def command(history: Path, *, kind: str, output: str | None, parameters: str | None) -> None:
+def command(history: Path, *, kind: str | None, output: str | None, parameters: str | None) -> None:
     """Draw HISTORY.
 
-    objective: values over trials, the best so far and the default config's; timeline: when each worker ran
-    what; parameters: the objective over each parameter; parallel: whole configs, coloured by objective;
-    surrogate: what the model of an ambs search believed, from its first ask to its last.
+    objective: values over trials, the best so far and the default config's; pareto: several objectives against
+    each other; timeline: when each worker ran what; parameters: the objective over each parameter; parallel:
+    whole configs, coloured by objective; surrogate: what the model of an ambs search believed, from its first ask
+    to its last. With several objectives, objective, parameters and parallel show the first one.
     """
     from dhflow import load
     from dhflow.plot import draw
+    from dhflow.plot.figure import usual_kind
 
-    where = output or f"{history.stem}-{kind}.png"
+    result = load(history)
+    shown = kind or usual_kind(result)
+    where = output or f"{history.stem}-{shown}.png"
     chosen = None if parameters is None else [each.strip() for each in parameters.split(",")]
-    click.echo(draw(load(history), kind, where, parameters=chosen))
+    click.echo(draw(result, shown, where, parameters=chosen))

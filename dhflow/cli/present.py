@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dhflow.cli import describe
-from dhflow.cli.report import columns, trial_counts, utilisation_text
+from dhflow.cli.report import columns, objective_cells, pareto_title, trial_counts, utilisation_text
 from dhflow.flow.text import count, format_config, format_duration, format_value
 from dhflow.trial import TrialSource
 
@@ -35,8 +35,9 @@ def study(result: Result, *, top: int) -> None:
     click.echo("\n".join(columns(_facts(result))))
     best = describe.best_trials(result, top)
     if best:
-        _heading(f"best {count(len(best), 'trial')}" if len(best) < len(result) else "trials, best first")
-        _table(["trial", result.objectives[0].name, "time", "", "config"], [_best_row(each) for each in best])
+        _heading(_best_title(result, best, top))
+        names = [each.name for each in result.objectives]
+        _table(["trial", *names, "time", "", "config"], [_best_row(result, each) for each in best])
     groups = describe.failure_groups(result)
     if groups:
         _heading("failures")
@@ -68,11 +69,10 @@ def failures(result: Result) -> None:
 
 def one_trial(result: Result, trial: Trial) -> None:
     """Print all about one trial."""
-    objective = result.objectives[0]
     facts = [
         ("trial", f"{trial.trial_id} of {result.history}"),
         ("status", trial.status.value),
-        (objective.name, "" if trial.objective is None else format_value(trial.objective)),
+        *((name, format_value(value)) for name, value in trial.values.items()),
         *((name, format_value(value)) for name, value in trial.metrics.items()),
         ("from", _source_text(trial)),
         ("budget", "" if trial.budget is None else format_value(trial.budget)),
@@ -89,19 +89,14 @@ def one_trial(result: Result, trial: Trial) -> None:
 
 def _facts(result: Result) -> list[tuple[str, str]]:
     header = result.record.header
-    objective = result.objectives[0]
     info: dict[str, Any] = result.record.sessions[-1][0].info if result.record.sessions else {}
     searcher = info.get("searcher", {})
     names = [each["name"] for each in header.space.get("parameters", [])] if header else []
-    best = describe.best_trials(result, 1)
-    default = result.default
-    value = format_value(best[0].objective) + f" (trial {best[0].trial_id})" if best else "none yet"
-    if best and default is not None and default.objective is not None:
-        value += f", the default config's {format_value(default.objective)}"
+    directions = [f"{each.name}, to {each.direction}" for each in result.objectives]
     facts = [
         ("history", f"{result.history}, since {_when(header.created_at)}" if header else str(result.history)),
-        ("objective", f"{objective.name}, to {objective.direction}"),
-        ("best", value),
+        ("objective" if len(directions) == 1 else "objectives", "; ".join(directions)),
+        ("best", _best_fact(result)),
         ("trials", trial_counts(result)),
         ("space", f"{count(len(names), 'parameter')}: {', '.join(names)}"),
         ("searcher", " ".join([str(searcher.get("name", "")), f"seed={header.seed if header else ''}"]).strip()),
@@ -110,6 +105,21 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("ended", _ended(result)),
     ]
     return [each for each in facts if each[1]]
+
+
+def _best_fact(result: Result) -> str:
+    """Return the best value; with several objectives the best of each, which seldom belong to one trial."""
+    members, default = result.pareto, result.default
+    if not members:
+        return "none yet"
+    facts = []
+    for at, objective in enumerate(result.objectives):
+        best = min(members, key=lambda each: each.losses[at])
+        name = f"{objective.name} " if len(result.objectives) > 1 else ""
+        facts.append(f"{name}{format_value(best.values[objective.name])} (trial {best.trial_id})")
+        if default is not None and objective.name in default.values:
+            facts[-1] += f", the default config's {format_value(default.values[objective.name])}"
+    return "; ".join(facts)
 
 
 def _ended(result: Result) -> str:
@@ -122,14 +132,20 @@ def _ended(result: Result) -> str:
     return result.reason
 
 
-def _best_row(trial: Trial) -> list[str]:
+def _best_title(result: Result, best: list[Trial], top: int) -> str:
+    if len(result.objectives) > 1:
+        return pareto_title(result.pareto, len(result), top)
+    return f"best {count(len(best), 'trial')}" if len(best) < len(result) else "trials, best first"
+
+
+def _best_row(result: Result, trial: Trial) -> list[str]:
     marks = [] if trial.source is TrialSource.SEARCHER else [trial.source.value]
     if trial.budget is not None:
         marks.append(f"budget {format_value(trial.budget)}")
     duration = "" if trial.duration_s is None else format_duration(trial.duration_s)
     return [
         str(trial.trial_id),
-        format_value(trial.objective),
+        *objective_cells(result, trial),
         duration,
         ", ".join(marks),
         format_config(trial.config),

@@ -10,7 +10,7 @@ import click
 
 from dhflow.cli.run import resume_command
 from dhflow.flow.run_directory import run_path
-from dhflow.flow.text import count, format_duration, format_value
+from dhflow.flow.text import count, format_config, format_duration, format_value
 
 if TYPE_CHECKING:
     from dhflow.flow.utilisation import Utilisation
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 _MAX_METRICS = 10
 """An objective may return a hundred numbers; `dhflow show` has them all."""
+_MAX_MEMBERS = 10
+"""Of a large Pareto set; `dhflow show --top` shows as many as one likes."""
 
 
 def report(result: Result, history: Path, *, keep: str = "all", figure: str | None = None) -> None:
     """Print the best config beside the default one, how the session went, and where everything lies.
+
+    With several objectives the Pareto set takes the place of the best config.
 
     Raises
     ------
@@ -31,7 +35,8 @@ def report(result: Result, history: Path, *, keep: str = "all", figure: str | No
     """
     has_best = any(each.status.value == "completed" for each in result.trials)
     if has_best:
-        click.echo("\n".join(["", *best_lines(result), ""]))
+        lines = best_lines(result) if len(result.objectives) == 1 else pareto_lines(result)
+        click.echo("\n".join(["", *lines, ""]))
     facts = [
         ("trials", trial_counts(result)),
         ("workers", utilisation_text(result.utilisation)),
@@ -45,7 +50,7 @@ def report(result: Result, history: Path, *, keep: str = "all", figure: str | No
     click.echo("\n".join(columns([each for each in facts if each[1]])))
     if not has_best:
         click.echo()
-        _ = result.best  # raises, and says why the first trial failed
+        raise result.without_value()
 
 
 def best_lines(result: Result) -> list[str]:
@@ -65,6 +70,43 @@ def best_lines(result: Result) -> list[str]:
     if default is not None and default.trial_id == best.trial_id:
         lines.append("  no trial was better than the default config")
     return lines
+
+
+def pareto_lines(result: Result) -> list[str]:
+    """Return the Pareto set's objectives and configs, the most spread trials of a large one, and the default's."""
+    members, default = result.pareto, result.default
+    shown = spread(members, _MAX_MEMBERS)
+    if default is not None and default.trial_id not in {each.trial_id for each in shown}:
+        shown.append(default)
+    rows = [(_label(each), *objective_cells(result, each), format_config(each.config)) for each in shown]
+    names = [each.name for each in result.objectives]
+    table = columns([("trial", *names, "config"), *rows])
+    return [click.style(pareto_title(members, len(result), _MAX_MEMBERS), bold=True), *(f"  {each}" for each in table)]
+
+
+def pareto_title(members: Sequence[Trial], n_trials: int, top: int) -> str:
+    """Return how many trials the Pareto set has, and how many of them are shown."""
+    shown = f"; the {top} that lie furthest apart" if len(members) > top else ""
+    return f"Pareto set: {len(members)} of {count(n_trials, 'trial')}{shown}"
+
+
+def spread(members: Sequence[Trial], top: int) -> list[Trial]:
+    """Return at most `top` trials of a Pareto set, those with the most room around them, in their order."""
+    from dhflow.pareto import crowding_distances  # here: numpy is too heavy for a --help
+
+    if len(members) <= top:
+        return list(members)
+    distances = crowding_distances([each.losses for each in members])
+    chosen = sorted(range(len(members)), key=lambda i: -distances[i])[:top]
+    return [members[i] for i in sorted(chosen)]
+
+
+def objective_cells(result: Result, trial: Trial) -> list[str]:
+    """Return a trial's value of each objective."""
+    return [
+        format_value(trial.values[each.name]) if each.name in trial.values else trial.status.value
+        for each in result.objectives
+    ]
 
 
 def trial_counts(result: Result) -> str:
@@ -96,6 +138,10 @@ def columns(rows: Iterable[Sequence[str]], gap: int = 2) -> list[str]:
     return [
         (" " * gap).join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in table
     ]
+
+
+def _label(trial: Trial) -> str:
+    return f"{trial.trial_id} (default)" if trial.source.value == "default" else str(trial.trial_id)
 
 
 def _values(best: Trial, beside: Trial | None) -> list[str]:

@@ -164,9 +164,10 @@ def _draw(plan: Plan, result: Result) -> str | None:
     if plan.figure is None:
         return None
     from dhflow.plot import draw
+    from dhflow.plot.figure import usual_kind
 
     try:
-        return str(draw(result, "objective", plan.figure))
+        return str(draw(result, usual_kind(result), plan.figure))
     except (MissingExtraError, OSError) as error:
         click.echo(f"dhflow: the figure was not drawn: {error}", err=True)
         return None

@@ -15,14 +15,20 @@ from dhflow.cli.option import Verb
     examples=["show digits.h5", "show digits.h5 --failed", "show digits.h5 --trial 17", "show digits.h5 --json"],
 )
 @click.argument("history", type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(0), default=10, show_default=True, help="How many of the best trials.")
+@click.option(
+    "--top",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="How many of the best.",
+)
 @click.option("--failed", is_flag=True, help="The failures, with their tracebacks.")
 @click.option("--trial", "trial_id", type=click.IntRange(0), help="All about one trial.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def command(history: Path, *, top: int, failed: bool, trial_id: int | None, as_json: bool) -> None:
     """Show HISTORY: what was searched, the best trials, failures, how busy the workers were.
 
-    A search may be running on it.
+    With several objectives, the Pareto set in place of the best trials. A search may be running on it.
     """
     from dhflow import load
     from dhflow.cli import describe, present

@@ -117,7 +117,8 @@ def compare(
     Raises
     ------
     SearchError
-        If a searcher, an option or the baseline is unknown, or `folder` has runs of other settings.
+        If there are several objectives, a searcher, an option or the baseline is unknown, or `folder` has runs of
+        other settings.
 
     Notes
     -----
@@ -136,6 +137,10 @@ def compare(
     if repeats < 1:
         raise SearchError(f"repeats must be at least 1, it is {repeats}")
     problem = _as_problem(objective, space, direction)
+    objectives = parse_direction(problem.direction)
+    if len(objectives) > 1:
+        names = ", ".join(each.name for each in objectives)
+        raise SearchError(f"a comparison is by one objective, and this problem has {len(objectives)}: {names}")
     specs = parse_searchers(searchers)
     if baseline not in ("first", "best", *(each.label for each in specs)):
         raise SearchError(f"baseline {baseline!r} is none of: first, best, {', '.join(e.label for e in specs)}")
@@ -150,7 +155,7 @@ def compare(
         runs = list(_runs(plan, specs, range(repeats), on_run))
     return Comparison(
         problem.name,
-        parse_direction(problem.direction)[0],
+        objectives[0],
         tuple(specs),
         tuple(runs if folder is not None else [replace(each, history="") for each in runs]),
         baseline,

@@ -23,9 +23,9 @@ class Limits:
     node_hours : float, optional
         Nodes times hours of this session.
     target : float, optional
-        Objective value that is good enough, in the user's sign.
+        Objective value that is good enough, in the user's sign; of one objective only.
     plateau : int, optional
-        Finished trials in a row without a better value.
+        Finished trials in a row without a better value; with several objectives, without news in the Pareto set.
 
     Raises
     ------

@@ -29,7 +29,7 @@ from dhflow.flow.message import (
     Suggested,
 )
 from dhflow.flow.outcome import attempt_of, count_losses, ended_by, given_up
-from dhflow.flow.standing import Standing
+from dhflow.flow.standing import Standing, standing_of
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, StudyRecord, TrialCreated
 from dhflow.objective import Objective
 from dhflow.trial import (
@@ -124,7 +124,7 @@ class CompletionLoop:
         self._asked_to_stop: set[int] = set()
         self.deadline: float | None = None
         self._next_id = max(record.trials, default=-1) + 1
-        self.standing = Standing(objectives[0], record.trials.values())
+        self.standing = standing_of(objectives, record.trials.values())
         self._failures: list[TrialFailure] = []
         self._starts_no_more = False
         self._wall = 0.0
@@ -383,10 +383,10 @@ class CompletionLoop:
             self.stop_reason = "max_trials was reached"
         elif limits.max_budget is not None and self._budget_spent >= limits.max_budget:
             self.stop_reason = "max_budget was reached"
-        elif limits.target is not None and standing.has_reached(limits.target):
+        elif limits.target is not None and isinstance(standing, Standing) and standing.has_reached(limits.target):
             self.stop_reason, self._starts_no_more = "the target was reached", True
         elif limits.plateau is not None and standing.n_since_best >= limits.plateau:
-            self.stop_reason, self._starts_no_more = f"no better value in {standing.n_since_best} trials", True
+            self.stop_reason, self._starts_no_more = f"{standing.no_news} in {standing.n_since_best} trials", True
 
     def _end_session(self, reason: str, now: float) -> None:
         if self._give_up_at is None:

@@ -48,6 +48,9 @@ def facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     if snapshot.best is not None:
         best = f"best {snapshot.name} {format_value(snapshot.best)} (trial {snapshot.best_trial})"
         found.append((best, "bold green"))
+    elif snapshot.n_pareto:
+        size = f"Pareto set of {count(snapshot.n_pareto, 'trial')} (newest: trial {snapshot.best_trial})"
+        found.append((size, "bold green"))
     if snapshot.rate is not None:
         found.append((format_rate(snapshot.rate).replace("/", " trials/"), ""))
     found.append((f"{snapshot.n_busy}/{snapshot.n_workers} workers busy", ""))
@@ -80,7 +83,7 @@ class LineView:
         self._stream = stream
         self._next_at = self._next_best_at = float("-inf")
         self._gap_s = _FIRST_GAP_S
-        self._said: tuple[float | None, str] = (None, "")
+        self._said: tuple[int | None, str] = (None, "")
         self._line = ""
 
     def begin(self) -> None:
@@ -90,13 +93,13 @@ class LineView:
         """Write a line if it is time for one, or if there is news."""
         now = snapshot.elapsed_s
         best, phase = self._said
-        is_news = snapshot.phase != phase or (snapshot.best != best and now >= self._next_best_at)
+        is_news = snapshot.phase != phase or (snapshot.best_trial != best and now >= self._next_best_at)
         if not (is_last or is_news or now >= self._next_at):
             return
         self._gap_s = min(_LAST_GAP_S, self._gap_s * _GAP_GROWTH)
         self._next_at = now + self._gap_s
         self._next_best_at = now + self._gap_s / 3
-        self._said = (snapshot.best, snapshot.phase)
+        self._said = (snapshot.best_trial, snapshot.phase)
         line = plain_line(snapshot)
         if line != self._line:
             self._line = line

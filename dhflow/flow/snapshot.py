@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dhflow.flow.outcome import count_losses
+from dhflow.flow.standing import Standing
 from dhflow.trial import Trial, TrialSource, TrialStatus
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ class Snapshot:
     left_s : float, optional
         Seconds until the first limit, as far as it can be foreseen.
     best : float, optional
-        In the user's sign.
+        In the user's sign; None with several objectives.
     best_trial : int, optional
+        With several objectives the last one that joined the Pareto set.
     name : str
-        Of the objective.
+        Of the (first) objective.
     rate : float, optional
         Trials per second, lately.
     n_busy, n_workers : int
@@ -48,6 +50,8 @@ class Snapshot:
         What is to be said besides, or "".
     is_paused : bool
         Whether `phase` wants something of the user.
+    n_pareto : int, optional
+        With several objectives the size of the Pareto set.
     """
 
     elapsed_s: float
@@ -65,6 +69,7 @@ class Snapshot:
     n_retries: int
     phase: str = ""
     is_paused: bool = False
+    n_pareto: int | None = None
 
 
 class Speed:
@@ -134,14 +139,15 @@ class Tally:
             self._speed.add(now, self._n_ended, self._units)
         rates = self._speed.rates(now, self._n_ended, self._units)
         share, left_s = self._until_limit(now, *rates)
-        best = loop.standing.best
+        standing = loop.standing
+        best = standing.best if isinstance(standing, Standing) else standing.newest
         return Snapshot(
             elapsed_s=now - driver.began,
             n_ended=self._n_ended,
             max_trials=loop.limits.max_trials,
             share=share,
             left_s=left_s,
-            best=loop.standing.value,
+            best=standing.value if isinstance(standing, Standing) else None,
             best_trial=None if best is None else best.trial_id,
             name=loop.objectives[0].name,
             rate=rates[0],
@@ -151,6 +157,7 @@ class Tally:
             n_retries=self._n_losses + sum(count_losses(each.attempts) for each in loop.open.values()),
             phase=driver.message or self._phase(),
             is_paused=bool(driver.message),
+            n_pareto=None if isinstance(standing, Standing) else len(standing),
         )
 
     def _phase(self) -> str:

@@ -1,9 +1,13 @@
-"""Which trial is best, and since when: kept up to date trial by trial."""
+"""Which trials are best, and since when: kept up to date trial by trial."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import numpy as np
 
 from dhflow.objective import Objective
 from dhflow.trial import Trial, TrialStatus
@@ -12,26 +16,31 @@ FULL_BUDGET = math.inf
 """Rank of a trial without a budget of its own: it had the full one."""
 
 
-class Standing:
-    """The best trial among those of the highest completed budget.
+class AnyStanding(ABC):
+    """What the best trials of one and of several objectives have in common.
 
     A value reached on a small budget says little beside one of a larger budget, so only
-    COMPLETED trials of the highest completed budget compete; equal values keep the earlier trial.
+    COMPLETED trials of the highest completed budget compete.
 
     Parameters
     ----------
-    objective : Objective
-        The first objective.
-    trials : iterable of Trial, optional
+    trials : iterable of Trial
         Finished or not; taken in the order of their outcomes.
+
+    Attributes
+    ----------
+    n_completed : int
+    n_since_best : int
+        Finished trials since the last that was better than what was there.
     """
 
-    def __init__(self, objective: Objective, trials: Iterable[Trial] = ()) -> None:
-        self.objective = objective
-        self.best: Trial | None = None
+    no_news: ClassVar[str]
+    """What is said of a search that finds nothing better."""
+
+    def __init__(self, trials: Iterable[Trial]) -> None:
         self.n_completed = 0
         self.n_since_best = 0
-        self._best_rank = (-math.inf, math.inf)
+        self._budget = -math.inf
         finished = (each for each in trials if each.is_finished)
         for trial in sorted(finished, key=_order):
             self.add(trial)
@@ -43,11 +52,38 @@ class Standing:
             return
         self.n_completed += 1
         budget = FULL_BUDGET if trial.budget is None else trial.budget
-        rank = (budget, trial.losses[0])
-        if rank[0] > self._best_rank[0] or (rank[0] == self._best_rank[0] and rank[1] < self._best_rank[1]):
-            self._best_rank = rank
-            self.best = trial
+        if budget > self._budget:
+            self._budget = budget
+            self._forget()
+        if budget == self._budget and self._improves(trial):
             self.n_since_best = 0
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Let go of all trials: one of a higher budget has completed."""
+
+    @abstractmethod
+    def _improves(self, trial: Trial) -> bool:
+        """Take a trial of the highest budget in, and tell whether it is better than what was there."""
+
+
+class Standing(AnyStanding):
+    """The best trial by one objective; equal values keep the earlier trial.
+
+    Parameters
+    ----------
+    objective : Objective
+        The first objective.
+    trials : iterable of Trial, optional
+        Finished or not; taken in the order of their outcomes.
+    """
+
+    no_news: ClassVar[str] = "no better value"
+
+    def __init__(self, objective: Objective, trials: Iterable[Trial] = ()) -> None:
+        self.objective = objective
+        self.best: Trial | None = None
+        super().__init__(trials)
 
     @property
     def value(self) -> float | None:
@@ -57,6 +93,80 @@ class Standing:
     def has_reached(self, target: float) -> bool:
         """Tell whether the best value is `target` (in the user's sign) or better."""
         return self.best is not None and self.best.losses[0] <= self.objective.to_loss(target)
+
+    def _forget(self) -> None:
+        self.best = None
+
+    def _improves(self, trial: Trial) -> bool:
+        if self.best is not None and trial.losses[0] >= self.best.losses[0]:
+            return False
+        self.best = trial
+        return True
+
+
+class ParetoStanding(AnyStanding):
+    """The trials that no other one dominates.
+
+    Parameters
+    ----------
+    n_objectives : int
+    trials : iterable of Trial, optional
+        Finished or not; taken in the order of their outcomes.
+
+    Attributes
+    ----------
+    newest : Trial or None
+        The last trial that was news: it joined the set with losses that were not in it.
+    worst : tuple of float
+        The highest loss seen in each objective, of trials of the highest completed budget; empty before there is one.
+
+    Notes
+    -----
+    A trial whose losses equal a member's joins too, and is no news.
+    """
+
+    no_news: ClassVar[str] = "nothing new joined the Pareto set"
+
+    def __init__(self, n_objectives: int, trials: Iterable[Trial] = ()) -> None:
+        self.newest: Trial | None = None
+        self._n_objectives = n_objectives
+        self._forget()
+        super().__init__(trials)
+
+    @property
+    def members(self) -> list[Trial]:
+        """The set, in the order in which its trials came."""
+        return list(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def _forget(self) -> None:
+        self.worst: tuple[float, ...] = ()
+        self._members: list[Trial] = []
+        self._losses = np.empty((0, self._n_objectives))
+
+    def _improves(self, trial: Trial) -> bool:
+        self.worst = tuple(map(max, trial.losses, self.worst or trial.losses))
+        point = np.array(trial.losses)
+        not_worse = (self._losses <= point).all(axis=1)
+        is_twin = bool(not_worse.any())
+        # Members do not dominate each other: beside one that equals the point, none can be better.
+        if is_twin and (self._losses[not_worse] != point).any():
+            return False
+        if not is_twin:
+            stays = np.flatnonzero((self._losses < point).any(axis=1))
+            self._members = [self._members[i] for i in stays]
+            self._losses = self._losses[stays]
+            self.newest = trial
+        self._members.append(trial)
+        self._losses = np.vstack([self._losses, point])
+        return not is_twin
+
+
+def standing_of(objectives: Sequence[Objective], trials: Iterable[Trial] = ()) -> Standing | ParetoStanding:
+    """Return the standing of a study: by its objective if it has one, else by its Pareto set."""
+    return Standing(objectives[0], trials) if len(objectives) == 1 else ParetoStanding(len(objectives), trials)
 
 
 def _order(trial: Trial) -> tuple[float, int]:

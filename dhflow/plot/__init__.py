@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dhflow.plot.objective import plot_objective as plot_objective
     from dhflow.plot.parallel import plot_parallel as plot_parallel
     from dhflow.plot.parameters import plot_parameters as plot_parameters
+    from dhflow.plot.pareto import plot_pareto as plot_pareto
     from dhflow.plot.surrogate import plot_surrogate as plot_surrogate
     from dhflow.plot.timeline import plot_timeline as plot_timeline
 
@@ -23,6 +24,7 @@ _HOMES = {
     "plot_objective": "objective",
     "plot_parallel": "parallel",
     "plot_parameters": "parameters",
+    "plot_pareto": "pareto",
     "plot_surrogate": "surrogate",
     "plot_timeline": "timeline",
 }

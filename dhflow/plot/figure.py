@@ -26,7 +26,7 @@ DARK = "#333333"
 COLOUR_MAP = "cividis"  # even in lightness, and made for colour-blind readers (Nuñez et al. 2018)
 
 DPI = 150
-KINDS = ("objective", "timeline", "parameters", "parallel", "surrogate")
+KINDS = ("objective", "timeline", "parameters", "parallel", "pareto", "surrogate")
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -36,7 +36,8 @@ def draw(result: Result, kind: str, path: str | os.PathLike[str], *, parameters:
     Parameters
     ----------
     result : Result
-    kind : {"objective", "timeline", "parameters", "parallel", "surrogate"}
+    kind : {"objective", "timeline", "parameters", "parallel", "pareto", "surrogate"}
+        Of several objectives all but "pareto" and "timeline" show the first one.
     path : path
         Ends with .png, .pdf or .svg; a file that is there is replaced.
     parameters : sequence of str, optional
@@ -67,6 +68,11 @@ def draw(result: Result, kind: str, path: str | os.PathLike[str], *, parameters:
     figure = drawn if hasattr(drawn, "savefig") else drawn.figure
     save(figure, path)
     return path
+
+
+def usual_kind(result: Result) -> str:
+    """Return the kind of figure that shows a study first."""
+    return "objective" if len(result.objectives) == 1 else "pareto"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whole configs as lines across one axis per parameter, coloured by the objective."""
+"""Whole configs as lines across one axis per parameter, coloured by the (first) objective."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dhflow.errors import SearchError
 from dhflow.flow.text import count, format_value
 from dhflow.plot import figure as look
-from dhflow.plot.scale import short, value_limits, value_of
+from dhflow.plot.scale import best_of, short, value_limits, value_of
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 
         LineCollection(lines, colors=colours.to_rgba(np.array(values)), linewidths=1.0, alpha=0.75, zorder=2),
         autolim=False,
     )
-    best = lines[done.index(next(each for each in done if each.trial_id == result.best.trial_id))]
+    winner = best_of(result)
+    best = lines[done.index(next(each for each in done if each.trial_id == winner.trial_id))]
     axes.plot(*zip(*best, strict=True), color=look.DARK, linewidth=4.2, zorder=4)
-    axes.plot(*zip(*best, strict=True), color=look.ORANGE, linewidth=2.4, zorder=5, label=_best_label(result))
+    axes.plot(*zip(*best, strict=True), color=look.ORANGE, linewidth=2.4, zorder=5, label=_best_label(winner))
     _scales(axes, names, [space.parameters[name] for name in names], space)
     bar = axes.figure.colorbar(colours, ax=axes, pad=0.02, aspect=30)
     bar.set_label(f"{objective.name} ({objective.direction}d)", fontsize=9, color=look.DARK)
@@ -152,5 +153,5 @@ def _map_name(direction: str) -> str:
     return look.COLOUR_MAP if direction == "minimize" else f"{look.COLOUR_MAP}_r"
 
 
-def _best_label(result: Result) -> str:
-    return f"best {format_value(result.best.objective)} (trial {result.best.trial_id})"
+def _best_label(best: Trial) -> str:
+    return f"best {format_value(best.objective)} (trial {best.trial_id})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dhflow.errors import SearchError
 from dhflow.flow.text import count
 from dhflow.plot import figure as look
-from dhflow.plot.scale import places, set_axis, value_limits, value_of
+from dhflow.plot.scale import best_of, places, set_axis, value_limits, value_of
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plot_parameters(result: Result, names: Sequence[str] | None = None) -> Figur
     for axes, name in zip(grid.flat, shown, strict=False):
         _one(axes, name, parameters[name], done, limits)
         _at_edge(axes, name, parameters[name], [each for each in failed if name in each.config], "x")
-        _star(axes, result.best, name, parameters[name])
+        _star(axes, best_of(result), name, parameters[name])
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     objective = result.objectives[0]

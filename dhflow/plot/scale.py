@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dhflow.flow.standing import Standing
 from dhflow.flow.text import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from dhflow.objective import Objective
+    from dhflow.result import Result
     from dhflow.space.parameter import Parameter
     from dhflow.trial import Trial
 
@@ -25,6 +27,20 @@ _MAX_LABEL = 14
 def value_of(trial: Trial) -> float:
     """Return a trial's objective in the user's sign, NaN if it has none."""
     return math.nan if trial.objective is None else trial.objective
+
+
+def best_of(result: Result) -> Trial:
+    """Return the best trial by the first objective, which is the one that most figures show.
+
+    Raises
+    ------
+    SearchError
+        If no trial has completed.
+    """
+    best = Standing(result.objectives[0], result.record.trials.values()).best
+    if best is None:
+        raise result.without_value()
+    return best
 
 
 def value_limits(values: Iterable[float], objective: Objective) -> tuple[float, float] | None:

@@ -24,20 +24,32 @@ from dhflow.trial import Suggestion, Trial
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
+_UNKNOWN = (math.inf,)
+
 
 class Individual(NamedTuple):
     """A finished trial in a population.
 
     Parameters
     ----------
-    loss : float
-        Minimised; inf for a trial that failed or was stopped early, which never becomes a parent.
+    losses : tuple of float
+        Minimised; (inf,) for a trial that failed or was stopped early, which never becomes a parent.
     row : (d,)
         Its encoded config.
     """
 
-    loss: float
+    losses: tuple[float, ...]
     row: FloatArray
+
+    @property
+    def loss(self) -> float:
+        """The first objective's."""
+        return self.losses[0]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has losses to be compared."""
+        return math.isfinite(self.losses[0])
 
 
 class EvolutionarySearcher(DistinctSearcher):
@@ -108,8 +120,8 @@ class EvolutionarySearcher(DistinctSearcher):
             self._budget = budget
             self._individuals, self._n_completed = [], 0
         for place, loss, censored in read_evidence(trials, self._budget):
-            is_known = not censored and not math.isnan(loss)
-            self._individuals.append(Individual(loss if is_known else math.inf, X[place]))
+            is_known = not censored and not math.isnan(loss) and all(map(math.isfinite, trials[place].losses))
+            self._individuals.append(Individual(trials[place].losses if is_known else _UNKNOWN, X[place]))
             self._n_completed += is_known
         self._individuals = self._survivors(self._individuals)
 
@@ -123,7 +135,7 @@ class EvolutionarySearcher(DistinctSearcher):
 
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
         def draw(k: int) -> FloatArray:
-            if self._n_completed < self.n_initial or not any(math.isfinite(each.loss) for each in self._individuals):
+            if self._n_completed < self.n_initial or not any(each.is_known for each in self._individuals):
                 return self.space.sample_encoded(k, rng)
             X = self._children(k, rng)
             return X[self.space.allowed(X)] if self._restricted else X
@@ -132,12 +144,16 @@ class EvolutionarySearcher(DistinctSearcher):
 
     def _parents(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Return (n, d) the winners of `n` tournaments."""
-        members = [each for each in self._individuals if math.isfinite(each.loss)]
+        members = [each for each in self._individuals if each.is_known]
         size = min(self.tournament_size, len(members))
-        order = np.argsort([each.loss for each in members], kind="stable")
+        order = self._by_merit(members)
         # The lowest of `size` different places in the order of merit has won.
         places = [rng.choice(len(members), size, replace=False).min() for _ in range(n)]
         return np.array([members[order[place]].row for place in places])
+
+    def _by_merit(self, individuals: Sequence[Individual]) -> IntArray:
+        """Return the places of the individuals, the best one's first; of equals, the older one comes first."""
+        return np.argsort([each.loss for each in individuals], kind="stable")
 
     def _mutate(self, X: FloatArray, rng: np.random.Generator) -> FloatArray:
         return self.space.mutate(X, rng, step=self.step, resample=self.resample)
@@ -272,8 +288,7 @@ class GeneticSearch(EvolutionarySearcher):
         self.crossover, self.mutation = crossover, mutation
 
     def _survivors(self, individuals: list[Individual]) -> list[Individual]:
-        # Sorting is stable: of equals, the older one stays.
-        return sorted(individuals, key=lambda each: each.loss)[: self.population]
+        return [individuals[place] for place in self._by_merit(individuals)[: self.population]]
 
     def _children(self, n: int, rng: np.random.Generator) -> FloatArray:
         mothers, fathers = self._parents(n, rng), self._parents(n, rng)

@@ -52,5 +52,5 @@ class Features:
         if self._with_level:
             columns.append(np.full((len(X), 1), level))
         if self._conditional.any():
-            columns.append(self._space.active(X)[:, self._conditional])
+            columns.append(self._space.active(X)[:, self._conditional].astype(np.float64))
         return np.hstack(columns) if len(columns) > 1 else X

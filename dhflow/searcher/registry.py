@@ -15,6 +15,7 @@ from dhflow.searcher.evolution import GeneticSearch, RegularizedEvolution
 from dhflow.searcher.grid import GridSearch
 from dhflow.searcher.halving import Hyperband, SuccessiveHalving
 from dhflow.searcher.model_hyperband import ModelHyperband
+from dhflow.searcher.nsga2 import Nsga2
 from dhflow.searcher.preset import Auto, GaussianProcessSearch
 from dhflow.searcher.quasi_random import HaltonSearch, LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
@@ -95,14 +96,25 @@ def make_searcher(
         made = made_from(space, seed=seed, **options, **budgets)
         # Defaults too: a later version's may be others.
         made.options = {name: _as_json(each) for name, each in {**searcher_options(made_from), **options}.items()}
-    most = made.max_objectives
+    check_objectives(made, n_objectives)
+    return made
+
+
+def check_objectives(searcher: Searcher, n_objectives: int) -> None:
+    """Refuse a searcher that cannot learn from so many objectives.
+
+    Raises
+    ------
+    SearchError
+        If it cannot; the message names those that can.
+    """
+    most = searcher.max_objectives
     if most is not None and n_objectives > most:
         able = [name for name, each in _REGISTRY.items() if each.max_objectives is None]
         raise SearchError(
-            f"{_label(type(made))} takes {most} objective{'s' if most > 1 else ''}, not {n_objectives}; "
+            f"{_label(type(searcher))} takes {most} objective{'s' if most > 1 else ''}, not {n_objectives}; "
             f"any number: {', '.join(able)}"
         )
-    return made
 
 
 def searcher_class(searcher: str | type[Searcher]) -> type[Searcher]:
@@ -170,6 +182,7 @@ for _each in (
     Tpe,
     RegularizedEvolution,
     GeneticSearch,
+    Nsga2,
     SuccessiveHalving,
     Hyperband,
     Asha,

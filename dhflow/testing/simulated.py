@@ -13,7 +13,8 @@ import numpy as np
 from dhflow.searcher.base import Searcher
 from dhflow.trial import Config, Suggestion, Trial, TrialStatus
 
-Objective = Callable[[dict[str, Any]], float]
+Loss = float | Sequence[float] | None
+Objective = Callable[[dict[str, Any]], float | Sequence[float]]
 
 
 @dataclass
@@ -64,30 +65,34 @@ class SimulatedStudy:
         self.trials[trial.trial_id] = self._pending[trial.trial_id] = trial
         return trial
 
-    def finish(self, trial: Trial, loss: float | None, status: TrialStatus | None = None) -> Trial:
-        """Give a trial its outcome without telling it: `loss` None is a failure unless `status` says otherwise."""
+    def finish(self, trial: Trial, loss: Loss, status: TrialStatus | None = None) -> Trial:
+        """Give a trial its outcome without telling it: `loss` None is a failure unless `status` says otherwise.
+
+        With several objectives `loss` is one number for each.
+        """
         how = status or (TrialStatus.FAILED if loss is None else TrialStatus.COMPLETED)
-        losses = () if loss is None else (float(loss),)
-        values = {} if loss is None else {"objective": float(loss)}
+        losses = () if loss is None else tuple(map(float, loss if isinstance(loss, Sequence) else (loss,)))
+        names = ["objective"] if len(losses) == 1 else [f"objective{i}" for i in range(len(losses))]
+        values = dict(zip(names, losses, strict=True))
         finished = replace(trial, status=how, losses=losses, values=values, outcome_number=self.n_told)
         self.trials[trial.trial_id] = finished
         del self._pending[trial.trial_id]
         self.n_told += 1
         return finished
 
-    def tell(self, trial: Trial, loss: float | None, status: TrialStatus | None = None) -> Trial:
+    def tell(self, trial: Trial, loss: Loss, status: TrialStatus | None = None) -> Trial:
         """Finish a trial and tell the searcher."""
         finished = self.finish(trial, loss, status)
         self.searcher.tell([finished])
         return finished
 
-    def add(self, config: Config, loss: float | None) -> Trial:
+    def add(self, config: Config, loss: Loss) -> Trial:
         """Tell the searcher of a trial that it did not suggest."""
         trial = self._create(Suggestion(config), self.searcher.n_asks)
         return self.tell(replace(trial, ask_number=None, ask_saw=None), loss)
 
     def losses(self) -> list[float]:
-        """Return the losses of completed trials in the order of their outcomes."""
+        """Return the (first) losses of completed trials in the order of their outcomes."""
         done = [each for each in self.trials.values() if each.status is TrialStatus.COMPLETED]
         return [each.losses[0] for each in sorted(done, key=lambda each: each.outcome_number or 0)]
 
@@ -107,7 +112,7 @@ def run_simulated(
     ----------
     searcher : Searcher
     objective : callable
-        From a config to the loss (minimised).
+        From a config to the loss (minimised), or to those of several objectives.
     n_trials : int
         Finished trials at the end; fewer if the space is exhausted.
     n_workers : int

@@ -123,6 +123,6 @@ class Task:
 
     @property
     def full_or_own_budget(self) -> float | None:
-        """The budget in numbers, as far as it is known; a whole one is an int, for ``range(trial.budget)`` and scripts."""
+        """The budget in numbers, if it is known; a whole one is an int, for ``range(trial.budget)``."""
         budget = self.settings.full_budget if self.budget is None else self.budget
         return int(budget) if budget is not None and float(budget).is_integer() else budget

@@ -104,6 +104,15 @@ class TestGenetic(_Registered):
     searcher = "genetic"
 
 
+class TestNsga2(_Registered):
+    searcher = "nsga2"
+
+
+class TestNsga2OfFew(_Registered):
+    searcher = "nsga2"
+    options: ClassVar[dict[str, Any]] = {"population": 4, "n_initial": 1, "crossover": 1.0}
+
+
 class TestSuccessiveHalving(_Registered):
     searcher = "successive_halving"
     distinct = False

@@ -241,6 +241,32 @@ def test_a_line_says_it_all() -> None:
     assert plain_line(replace(snapshot, max_trials=None)).startswith("dhflow  1:32 min, about 1:10 min left: 17 trials")
 
 
+def test_with_several_objectives_a_line_says_the_size_of_the_set() -> None:
+    stream = io.StringIO()
+    view = LineView(stream)
+    first = replace(NOTHING, elapsed_s=1.0, n_ended=1, best_trial=0, n_pareto=1)
+    second = replace(first, elapsed_s=90.0, n_ended=9, best_trial=8)
+    assert "1/30 trials, Pareto set of 1 trial (newest: trial 0), 0/2 workers busy" in plain_line(first)
+    view.show(first)
+    view.show(second)
+    assert len(stream.getvalue().splitlines()) == 2, "one member in place of another is news"
+    assert "Pareto" not in plain_line(replace(NOTHING, n_pareto=0))
+
+
+def test_a_look_at_a_session_of_several_objectives(tmp_path: Path) -> None:
+    loop = CompletionLoop(StudyRecord(), (Objective("a"), Objective("b")))
+    loop.handle([Slots(1)], now=0.0, wall=0.0)
+    loop.handle([Suggested([Suggestion({"x": 1.0})], 0, 0, 0.0)], now=0.0, wall=0.0)
+    session = Session(loop, RunDirectory(tmp_path / "h.h5"))
+    tally = Tally(session)  # type: ignore[arg-type]
+    assert (tally.look(101.0).n_pareto, tally.look(101.0).best_trial) == (0, None)
+    result = TrialResult(0, 1, TrialStatus.COMPLETED, 0.0, 1.0, values={"a": 1.0, "b": 2.0})
+    loop.handle([Finished(result)], now=1.0, wall=1.0)
+    snapshot = tally.look(102.0)
+    assert (snapshot.n_pareto, snapshot.best, snapshot.best_trial) == (1, None, 0)
+    session.run_directory.close()
+
+
 def test_the_stream_decides_between_lines_and_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from dhflow.flow.standing import Standing
+from dhflow.flow.standing import ParetoStanding, Standing, standing_of
 from dhflow.flow.utilisation import utilisation
 from dhflow.history.event import SessionStarted, StudyRecord
 from dhflow.objective import Objective
+from dhflow.pareto import non_dominated
 from dhflow.trial import Attempt, Trial, TrialStatus
 
 
@@ -42,6 +44,44 @@ def test_stopped_and_failed_trials_do_not_compete() -> None:
     assert standing.best is None
     assert standing.value is None
     assert standing.n_since_best == 2
+
+
+def point(trial_id: int, *losses: float, budget: float | None = None) -> Trial:
+    return Trial(trial_id, {}, TrialStatus.COMPLETED, budget, losses=losses, outcome_number=trial_id)
+
+
+def test_of_several_objectives_the_set_is_followed() -> None:
+    standing = standing_of((Objective("a"), Objective("b")), [point(0, 3.0, 3.0)])
+    assert isinstance(standing, ParetoStanding)
+    steps = [
+        (point(1, 1.0, 5.0), [0, 1], 0),
+        (point(2, 4.0, 4.0), [0, 1], 1),
+        (trial(3, None), [0, 1], 2),
+        (point(4, 3.0, 3.0), [0, 1, 4], 3),
+        (point(5, 2.0, 2.0), [1, 5], 0),
+        (point(6, 1.0, 1.0), [6], 0),
+    ]
+    for each, members, n_since in steps:
+        standing.add(each)
+        assert [member.trial_id for member in standing.members] == members
+        assert standing.n_since_best == n_since, "twins join and are no news"
+    assert standing.newest is not None
+    assert (standing.newest.trial_id, standing.n_completed, len(standing)) == (6, 6, 1)
+    assert standing.worst == (4.0, 5.0)
+
+
+def test_a_higher_budget_makes_a_new_set() -> None:
+    standing = ParetoStanding(2, [point(0, 1.0, 1.0, budget=1.0), point(1, 9.0, 9.0, budget=3.0)])
+    standing.add(point(2, 0.0, 0.0, budget=2.0))
+    assert [each.trial_id for each in standing.members] == [1]
+    assert standing.worst == (9.0, 9.0)
+    assert standing.n_since_best == 1
+
+
+def test_the_set_is_that_of_all_losses_at_once() -> None:
+    losses = np.random.default_rng(1).integers(0, 12, (300, 3)).astype(float)
+    standing = ParetoStanding(3, [point(i, *row) for i, row in enumerate(losses.tolist())])
+    assert {each.trial_id for each in standing.members} == set(np.flatnonzero(non_dominated(losses)).tolist())
 
 
 def busy(trial_id: int, submitted: float, started: float, ended: float) -> Trial:

@@ -37,6 +37,7 @@ def clean_registry() -> Iterator[None]:
 def test_the_searchers() -> None:
     assert searcher_names() == [
         *("auto", "random", "lhs", "sobol", "halton", "grid", "ambs", "gp", "tpe", "evolution", "genetic"),
+        "nsga2",
         *("successive_halving", "hyperband", "asha", "async_hyperband", "bohb"),
     ]
     for name in searcher_names():
@@ -188,3 +189,10 @@ def test_impossible_options_of_grid(option: dict[str, Any]) -> None:
 def test_impossible_options_of_lhs() -> None:
     with pytest.raises(SearchError, match="block_size"):
         make_searcher("lhs", SPACE, block_size=0)
+
+
+@pytest.mark.parametrize("option", [{"population": 1}, {"tournament_size": 0}, {"n_initial": 0}, {"crossover": 2}])
+def test_impossible_options_of_nsga2(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(SearchError, match=name):
+        make_searcher("nsga2", SPACE, **option)
