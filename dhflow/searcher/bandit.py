@@ -62,6 +62,7 @@ class Bandit(DistinctSearcher):
                 stacklevel=2,
             )
         self.low, self.high = (float(each) for each in budget_range)
+        self.full_budget = self.high
         self._is_whole = self.low.is_integer() and self.high.is_integer()
         self._rungs: dict[Key, Rung] = {}
         self._configs: dict[int, Trial] = {}

@@ -50,6 +50,8 @@ class Searcher(ABC):
         self.space = space
         self.seed = seed
         self.options: dict[str, Any] = {}
+        self.full_budget: float | None = None
+        """What a trial without a budget of its own is to spend, if the searcher has to say."""
         self._n_asks = 0
         self._n_suggested = 0
         self._unfolded: dict[int, Trial] = {}

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 from dhflow.errors import GeneratorError, MissingExtraError, SearchError, SpaceError
 from dhflow.objective import Objective
 from dhflow.searcher.base import Searcher
-from dhflow.searcher.registry import make_searcher
+from dhflow.searcher.registry import make_searcher, searcher_class
 from dhflow.space import Categorical, Float, Integer, Ordinal, SearchSpace
 from dhflow.trial import Suggestion, Trial, TrialSource, TrialStatus
 
@@ -86,6 +86,8 @@ class SearchGenerator:
         self.space = space_of(vocs) if space is None else _fitting(space, vocs)
         self._objectives = [_objective(name, each) for name, each in vocs.objectives.items()]
         try:
+            if not isinstance(searcher, Searcher) and searcher_class(searcher).needs_budget:
+                raise GeneratorError(f"searcher {searcher!r} spends budgets, for which a point has no place")
             self.searcher = make_searcher(
                 searcher, self.space, seed=seed, n_objectives=len(self._objectives), **options
             )

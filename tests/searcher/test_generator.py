@@ -49,7 +49,7 @@ def test_every_searcher_generates(vocs: Any, name: str) -> None:
 
 
 def test_a_vocs_has_no_budget_to_spend(vocs: Any) -> None:
-    with pytest.raises(GeneratorError, match="needs a budget"):
+    with pytest.raises(GeneratorError, match="spends budgets"):
         SearchGenerator(vocs, "asha")
 
 
