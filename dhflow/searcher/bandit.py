@@ -23,7 +23,7 @@ from dhflow.searcher.option import check_choice, check_count, check_number
 from dhflow.searcher.proposer import Proposer, ProposerOptions
 from dhflow.searcher.scoring import KappaSchedule
 from dhflow.space import SearchSpace
-from dhflow.surrogate.kind import make_surrogate
+from dhflow.surrogate.kind import make_surrogate, packages_of
 from dhflow.surrogate.training import TrainingSet
 from dhflow.trial import Suggestion, Trial, TrialStatus
 
@@ -264,6 +264,11 @@ class ModelHyperband(AsyncHyperband):
         self.n_initial = max(8, len(space) + 1) if n_initial is None else n_initial
         check_count("n_initial", self.n_initial)
         self._proposers: dict[float, Proposer] = {}
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What fits import."""
+        return packages_of("extra_trees")
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
         super()._fold_encoded(trials, X)
