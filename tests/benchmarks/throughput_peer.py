@@ -12,7 +12,10 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,27 @@ def main() -> None:
     if chosen.no_sync:
         os.fsync = lambda fd: None
     script = load_script(chosen.folder)
-    print(json.dumps(measure(script, chosen.case, chosen.trials, chosen.workers, chosen.nap)))
+    with folders_removed():
+        found = measure(script, chosen.case, chosen.trials, chosen.workers, chosen.nap)
+    print(json.dumps(found))
+
+
+@contextlib.contextmanager
+def folders_removed() -> Iterator[None]:
+    """Remove the temporary folders that are made meanwhile: Ray's lies in /tmp, whatever TMPDIR says."""
+    made: list[str] = []
+    make = tempfile.mkdtemp
+
+    def noted(*args: Any, **kwargs: Any) -> str:
+        made.append(make(*args, **kwargs))
+        return made[-1]
+
+    tempfile.mkdtemp = noted  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for each in made:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def load_script(folder: Path) -> Any:
