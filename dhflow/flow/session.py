@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import platform
@@ -9,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from importlib import metadata
 from typing import Any
@@ -97,6 +98,7 @@ class Session:
         loop = self._make_loop()
         pool = plan.open()
         try:
+            load_packages(self._parts.searcher.packages, pool)
             return self._run_on(pool, call_on(pool), loop, directory)
         finally:
             self._driver = None
@@ -193,6 +195,18 @@ def describe_objective(objective: Callable[..., Any] | str) -> str:
     target = getattr(objective, "func", objective)
     name = getattr(target, "__qualname__", type(target).__qualname__)
     return f"{getattr(target, '__module__', '?')}:{name}"
+
+
+def load_packages(packages: Sequence[str], pool: Pool) -> None:
+    """Import what asks will need while the workers start; else the first fit imports it while all of them wait.
+
+    Where workers are ready at once nothing would be gained: there the import waits until it is needed.
+    """
+    if not pool.owns or pool.is_in_process:
+        return
+    for each in packages:
+        with suppress(ImportError):  # the ask that needs it will say so
+            importlib.import_module(each)
 
 
 def _tell(observers: Sequence[Observer], what: str) -> None:

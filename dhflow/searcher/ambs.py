@@ -23,7 +23,7 @@ from dhflow.searcher.proposer import LIARS, MULTIPOINTS, Liar, Multipoint, Propo
 from dhflow.searcher.quasi_random import PointDesign
 from dhflow.searcher.scoring import ACQUISITIONS, KAPPA_DRAWS, Acquisition, KappaDraw, KappaSchedule
 from dhflow.space import SearchSpace
-from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, row_limit
+from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.leaf import VARIANCES
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
 from dhflow.trial import Config, Suggestion, Trial
@@ -180,6 +180,11 @@ class Ambs(DistinctSearcher):
             self._design = PointDesign(space, LatinHypercube(d, seed=seed, block_size=self.n_initial))
         elif initial_design == "sobol":
             self._design = PointDesign(space, Sobol(d, seed=seed))
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What fits import."""
+        return tuple(dict.fromkeys(name for kind in self._kinds for name in packages_of(kind)))
 
     @property
     def n_fitted(self) -> int:

@@ -103,6 +103,11 @@ class Searcher(ABC):
         """How many asks have been answered: the number of the next one."""
         return self._n_asks
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Modules that asks will import; a session may load them while its workers start."""
+        return ()
+
     def describe(self) -> dict[str, Any]:
         """Return the searcher's name and options as JSON, for the history."""
         return {"name": self.name, "seed": self.seed, "options": dict(self.options)}

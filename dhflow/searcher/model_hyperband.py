@@ -18,7 +18,7 @@ from dhflow.searcher.option import check_count, check_number
 from dhflow.searcher.proposer import Proposer, ProposerOptions
 from dhflow.searcher.scoring import KappaSchedule
 from dhflow.space import SearchSpace
-from dhflow.surrogate.kind import SurrogateKind, make_surrogate, row_limit
+from dhflow.surrogate.kind import SurrogateKind, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.training import TrainingSet
 from dhflow.trial import Trial, TrialStatus
 
@@ -87,6 +87,11 @@ class ModelHyperband(AsyncHyperband):
         check_count("n_initial", self.n_initial)
         self._proposers = [self._make_proposer(each) for each in KINDS]
         self._highest = 0.0
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages that its models load at their first fit."""
+        return tuple(dict.fromkeys(name for kind in KINDS for name in packages_of(kind)))
 
     def _make_plans(self) -> list[list[float]]:
         brackets = hyperband_brackets(self.low, self.high, self.eta)[: self._n_brackets]

@@ -227,6 +227,11 @@ class Tpe(DistinctSearcher):
         self._budget = 0.0
         self._observed = Observed(len(space), seed=seed)
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What densities import."""
+        return ("scipy.special",)
+
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
         super()._fold_encoded(trials, X)
         budget = highest_budget(trials, self._budget)

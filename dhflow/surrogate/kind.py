@@ -19,6 +19,19 @@ _ROW_LIMITS = {"gaussian_process": 300}
 """The cost of an ask grows with the square of a Gaussian process' points."""
 
 
+_PACKAGES: dict[str, tuple[str, ...]] = {
+    "gradient_boosting": ("sklearn.ensemble",),
+    "bayesian_network": ("sklearn.neural_network",),
+    "gaussian_process": ("scipy.optimize", "scipy.stats"),
+}
+"""Of surrogates that are no forests."""
+
+
+def packages_of(kind: SurrogateKind) -> tuple[str, ...]:
+    """Return the modules that a surrogate and the search of its acquisition import on first use."""
+    return ("scipy.linalg", "scipy.special", *_PACKAGES.get(kind, ("sklearn.tree",)))
+
+
 def can_be_conditioned(kind: SurrogateKind) -> bool:
     """Tell whether a surrogate takes lies about pending points in; one that does not shuns their surroundings."""
     return kind != "gradient_boosting"

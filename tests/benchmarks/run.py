@@ -2,7 +2,7 @@
 
 Nothing is asserted: a busy machine changes every figure but the ratios, and those too a little.
 
-    python tests/benchmarks/run.py             everything, about twenty minutes on two cores
+    python tests/benchmarks/run.py             everything, about half an hour on two cores
     python tests/benchmarks/run.py --quick     fewer rounds, to see that all of it works
     python tests/benchmarks/run.py loop import only these
 """
@@ -100,12 +100,20 @@ def quality_rows(quick: bool) -> Iterable[Row]:
     return []
 
 
+def throughput_rows(quick: bool) -> Iterable[Row]:
+    print("\nthroughput: whole loops beside those of peers\n", flush=True)
+    size = ["--trials", "200", "--rounds", "1"] if quick else ["--trials", "1000", "--rounds", "3"]
+    subprocess.run([sys.executable, str(HERE / "throughput.py"), *size], check=False)
+    return []
+
+
 PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "import": import_rows,
     "loop": loop_rows,
     "busy": busy_rows,
     "ask": ask_rows,
     "quality": quality_rows,
+    "throughput": throughput_rows,
 }
 
 
