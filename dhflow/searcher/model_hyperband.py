@@ -9,18 +9,17 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dhflow.errors import SearchError
-from dhflow.searcher.asha import AsyncHyperband
+from dhflow.searcher.asha import Asha
 from dhflow.searcher.bracket import hyperband_brackets
 from dhflow.searcher.distinct import Taken
 from dhflow.searcher.features import Features
-from dhflow.searcher.option import check_count, check_number
+from dhflow.searcher.option import check_count, check_share
 from dhflow.searcher.proposer import Proposer, ProposerOptions
 from dhflow.searcher.scoring import KappaSchedule
 from dhflow.space import SearchSpace
 from dhflow.surrogate.kind import SurrogateKind, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.training import TrainingSet
-from dhflow.trial import Trial, TrialStatus
+from dhflow.trial import Suggestion, Trial, TrialStatus
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,7 +30,7 @@ UNTIL_PENDING = 128
 MAX_TRAINING = 600
 
 
-class ModelHyperband(AsyncHyperband):
+class ModelHyperband(Asha):
     """Asynchronous Hyperband whose new configs a model proposes.
 
     Parameters
@@ -40,11 +39,10 @@ class ModelHyperband(AsyncHyperband):
     seed : int
     eta : float
         Budgets of neighbouring rungs differ by this factor.
-    brackets : int, optional
-        The first so many of Hyperband's brackets take part, in turn; all of them with a number large enough. With one
-        every config starts at the smallest budget.
     random_share : float
-        Share of new configs that are drawn at random.
+        Share of new configs that are drawn at random; they start at the smallest budget.
+    model_rung : int
+        Rung at which the model's configs start, 0 being the smallest budget.
     n_initial : int, optional
         Results before a model takes over; ``max(8, d + 1)`` for d parameters unless given.
     budget_range : (float, float)
@@ -53,14 +51,19 @@ class ModelHyperband(AsyncHyperband):
     Notes
     -----
     After Falkner, Klein and Hutter (2018), *BOHB: robust and efficient hyperparameter optimization at scale*: Hyperband
-    decides on the budgets, a model on the configs. Departures: halving is asynchronous (:class:`Asha`); and in
-    the place of a kernel density fitted to the highest budget with enough results, one model is fitted to the results
-    at all budgets, of which the budget is a feature (on a logarithmic scale), and asked for configs
-    that are good at the highest budget seen, as in Klein et al. (2020), *Model-based asynchronous hyperparameter and
-    neural architecture search*. It is a Gaussian process, beyond 1,000 results extra trees; a lie stands in
-    for every pending trial. One bracket is the default because it was best on recorded learning curves.
+    decides on the budgets, a model on the configs. Departures:
 
-    *Cost.* Some 15 ms of CPU an ask. Use it when a small budget tells good configs from bad ones.
+    * Halving is asynchronous (:class:`Asha`).
+    * In the place of a kernel density fitted to the highest budget with enough results, one model is fitted to
+      the results at all budgets, of which the budget is a feature (on a logarithmic scale), and asked for configs
+      that are good at the highest budget seen, as in Klein et al. (2020), *Model-based asynchronous hyperparameter and
+      neural architecture search*. It is a Gaussian process, beyond 1,000 results extra trees; a lie stands in
+      for every pending trial.
+    * Brackets are not dealt in turn. Random configs start at the smallest budget. The model's have passed their
+      first test in the model, and start one rung higher: there they show whether the model is right, and
+      they do not crowd out the random ones that small budgets rank middling and large ones high.
+
+    *Cost.* Some 15 ms of CPU an ask of the model. Use it when a small budget tells good configs from bad ones.
     """
 
     name: ClassVar[str] = "bohb"
@@ -71,18 +74,16 @@ class ModelHyperband(AsyncHyperband):
         *,
         seed: int = 0,
         eta: float = 3.0,
-        brackets: int = 1,
-        random_share: float = 0.2,
+        random_share: float = 2 / 3,
+        model_rung: int = 1,
         n_initial: int | None = None,
         budget_range: tuple[float, float] | None = None,
     ) -> None:
-        check_count("brackets", brackets)
-        self._n_brackets = brackets
         super().__init__(space, seed=seed, eta=eta, budget_range=budget_range)
-        check_number("random_share", random_share)
-        if random_share > 1:
-            raise SearchError(f"random_share is {random_share:g}: it must be at most 1")
+        check_share("random_share", random_share)
         self.random_share = random_share
+        check_count("model_rung", model_rung, least=0)
+        self.model_rung = min(model_rung, len(self._plans) - 1)
         self.n_initial = max(8, len(space) + 1) if n_initial is None else n_initial
         check_count("n_initial", self.n_initial)
         self._proposers = [self._make_proposer(each) for each in KINDS]
@@ -94,9 +95,7 @@ class ModelHyperband(AsyncHyperband):
         return tuple(dict.fromkeys(name for kind in KINDS for name in packages_of(kind)))
 
     def _make_plans(self) -> list[list[float]]:
-        brackets = hyperband_brackets(self.low, self.high, self.eta)[: self._n_brackets]
-        self._weights = [each[0].n for each in brackets]
-        return [[rung.budget for rung in each] for each in brackets]
+        return [[rung.budget for rung in each] for each in hyperband_brackets(self.low, self.high, self.eta)]
 
     def _make_proposer(self, kind: SurrogateKind) -> Proposer:
         features = Features(self.space, with_level=True)
@@ -123,17 +122,18 @@ class ModelHyperband(AsyncHyperband):
             for each in self._proposers:
                 each.tell(row[None], [loss], [False], level=level)
 
-    def _configs_for(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> FloatArray:
+    def _new(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
         training = self._proposers[0].model.training
         is_ready = training.n_completed >= self.n_initial
         n_modelled = int(np.count_nonzero(rng.random(n) >= self.random_share)) if is_ready else 0
-        if not n_modelled:
-            return super()._configs_for(n, pending, taken, rng)
-        is_large = len(training) > UNTIL_FINISHED or len(pending) + n > UNTIL_PENDING
-        proposer = self._proposers[-1 if is_large else 0]
-        proposer.level = self._highest
-        rows = [self._pending_rows[each.trial_id][0] for each in pending]
-        found, _ = proposer.propose(n_modelled, rows, taken, rng)
-        if len(found) == n:
-            return found
-        return np.concatenate([found, super()._configs_for(n - len(found), pending, taken, rng)])
+        found: list[Suggestion] = []
+        if n_modelled:
+            is_large = len(training) > UNTIL_FINISHED or len(pending) + n > UNTIL_PENDING
+            proposer = self._proposers[-1 if is_large else 0]
+            proposer.level = self._highest
+            rows = [self._pending_rows[each.trial_id][0] for each in pending]
+            X, _ = proposer.propose(n_modelled, rows, taken, rng)
+            found += self._start(self.model_rung, self._plans[self.model_rung][0], X)
+        if len(found) < n:
+            found += self._start(0, self._plans[0][0], self._configs_for(n - len(found), pending, taken, rng))
+        return found

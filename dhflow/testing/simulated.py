@@ -91,6 +91,22 @@ class SimulatedStudy:
         trial = self._create(Suggestion(config), self.searcher.n_asks)
         return self.tell(replace(trial, ask_number=None, ask_saw=None), loss)
 
+    def tell_again(self, searcher: Searcher) -> None:
+        """Replay the record on another searcher: which outcomes each ask had seen, and how many it suggested."""
+        finished = [each for each in self.trials.values() if each.is_finished]
+        outcomes = sorted(finished, key=lambda each: each.outcome_number or 0)
+        asked: dict[int, list[Trial]] = {}
+        for trial in self.trials.values():
+            if trial.ask_number is not None:
+                asked.setdefault(trial.ask_number, []).append(trial)
+        n_told = 0
+        for number, trials in sorted(asked.items()):
+            seen = trials[0].ask_saw or 0
+            searcher.tell(outcomes[n_told:seen])
+            n_told = seen
+            searcher.replayed(number, len(trials))
+        searcher.tell(outcomes[n_told:])
+
     def losses(self) -> list[float]:
         """Return the (first) losses of completed trials in the order of their outcomes."""
         done = [each for each in self.trials.values() if each.status is TrialStatus.COMPLETED]

@@ -138,9 +138,9 @@ class TestMedianStopping(_Registered):
     distinct = False
 
 
-class TestModelHyperbandOfAllBrackets(_Registered):
+class TestModelHyperbandOfOneRung(_Registered):
     searcher = "bohb"
-    options: ClassVar[dict[str, Any]] = {"brackets": 9, "eta": 2.0, "random_share": 0.0, "n_initial": 5}
+    options: ClassVar[dict[str, Any]] = {"model_rung": 0, "eta": 2.0, "random_share": 0.0, "n_initial": 5}
     distinct = False
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import Trial, TrialStatus
 
 SPACE = SearchSpace({"x": Float(-5.0, 10.0), "y": Float(0.0, 15.0), "n": Integer(1, 20)})
-NAMES = ("successive_halving", "hyperband", "asha", "async_hyperband", "bohb")
+NAMES = ("successive_halving", "hyperband", "asha", "async_hyperband", "median_stopping", "bohb")
 
 
 def loss(config: dict[str, Any], budget: float | None) -> float:
@@ -133,8 +134,7 @@ def test_a_resumed_search_asks_as_the_one_that_lived(name: str) -> None:
     study = study_of(name)
     run(study, 150, 8)
     resumed = study_of(name).searcher
-    resumed.tell([each for each in study.trials.values() if each.is_finished])
-    resumed.replayed(study.searcher.n_asks - 1, len(study.trials))
+    study.tell_again(resumed)
     assert resumed.ask(4, study.pending) == study.searcher.ask(4, study.pending)
 
 
@@ -175,9 +175,28 @@ def test_with_the_same_budget_more_is_found_than_by_full_trainings(name: str) ->
     assert np.median([best(name, seed) for seed in range(5)]) < np.median([by_chance(seed) for seed in range(9)])
 
 
-def test_the_problem_must_declare_its_budget() -> None:
-    with pytest.raises(SearchError, match="needs a budget"):
-        Study(SPACE, searcher="asha")
+def test_a_problem_without_a_budget_gets_abstract_units() -> None:
+    with pytest.warns(UserWarning, match="declare budget=Budget"):
+        study = Study(SPACE, searcher="asha", seed=0)
+    seen = []
+
+    def objective(config: dict[str, Any], trial: Any) -> float:
+        seen.append(trial.budget)
+        return float(config["x"] ** 2)
+
+    with ThreadPoolExecutor(2) as pool:
+        study.run(objective, site=pool, max_trials=40)
+    assert set(seen) <= {1, 3, 9, 27, 81}
+    assert max(seen) > 3
+
+
+def test_budgets_of_whole_numbers_are_whole() -> None:
+    study = study_of("asha", high=52)
+    run(study, 200, 4)
+    assert {each.budget for each in study.trials.values()} == {2.0, 6.0, 17.0, None}
+
+
+def test_the_problem_declares_its_budget() -> None:
     problem = Problem(SPACE, lambda config, trial: 0.0, budget=Budget("epochs", 1, 27))
     study = Study(problem, searcher="asha", searcher_options={"eta": 3})
     assert study.ask().budget == 1.0

@@ -38,7 +38,7 @@ def test_the_searchers() -> None:
     assert searcher_names() == [
         *("auto", "random", "lhs", "sobol", "halton", "grid", "ambs", "gp", "tpe", "evolution", "genetic"),
         "nsga2",
-        *("successive_halving", "hyperband", "asha", "async_hyperband", "bohb"),
+        *("successive_halving", "hyperband", "asha", "async_hyperband", "median_stopping", "bohb"),
     ]
     for name in searcher_names():
         searcher = make_searcher(name, SPACE, seed=4, budget_range=(1, 9))
