@@ -17,6 +17,7 @@ from dhflow.study import Study
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from dhflow.constraint import Constraints
     from dhflow.flow.settings import RunOptions
     from dhflow.searcher import Searcher
     from dhflow.space import SearchSpace
@@ -32,6 +33,7 @@ def search(
     seed: int | None = None,
     history: str | Path | None = None,
     resume: bool = False,
+    constraints: Constraints = (),
     **options: Unpack[RunOptions],
 ) -> Result:
     """Search `space` for the config with the best objective, or for the Pareto set of several.
@@ -45,7 +47,7 @@ def search(
         brings its space and direction.
     space : SearchSpace, optional
         Needed unless `objective` is a problem.
-    direction, searcher, searcher_options, seed, history, resume
+    direction, searcher, searcher_options, seed, history, resume, constraints
         See :class:`~dhflow.study.Study`.
     **options
         Site, limits and the rest of :class:`~dhflow.flow.settings.RunSettings`: ``site="laptop"``,
@@ -81,6 +83,7 @@ def search(
         seed=seed,
         history=history,
         resume=resume,
+        constraints=constraints,
     ) as study:
         return study.run(function, **options)
 

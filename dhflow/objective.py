@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dhflow.errors import ObjectiveError, SearchError
+
+if TYPE_CHECKING:
+    from dhflow.constraint import Constraint
 
 Direction = Literal["minimize", "maximize"]
 MetricValue = float | int | str | bool | None
@@ -62,7 +65,7 @@ def parse_direction(direction: str | Mapping[str, str]) -> tuple[Objective, ...]
 
 
 def read_returned(
-    returned: object, objectives: tuple[Objective, ...]
+    returned: object, objectives: tuple[Objective, ...], constraints: tuple[Constraint, ...] = ()
 ) -> tuple[dict[str, float], dict[str, MetricValue]]:
     """Split what an objective function returned into objective values and further metrics.
 
@@ -72,30 +75,55 @@ def read_returned(
         A number (with one objective), or a mapping that holds every objective by name
         (or under ``"objective"`` when there is one) and further metrics.
     objectives : tuple of Objective
+    constraints : tuple of Constraint
+        What they are on must be among the values or the metrics.
 
     Returns
     -------
     values, metrics : dict
-        In the user's sign.
+        In the user's sign; metrics that a constraint is on are floats.
 
     Raises
     ------
     ObjectiveError
-        If a value is missing, is no number, or is NaN or infinite.
+        If an objective or what a constraint is on is missing, is no number, or is NaN or infinite.
     """
     if not isinstance(returned, Mapping):
         if len(objectives) != 1:
             names = ", ".join(repr(each.name) for each in objectives)
             raise ObjectiveError(f"the objective returned {_describe(returned)}: return a mapping with {names}")
-        return {objectives[0].name: _finite(objectives[0].name, returned)}, {}
+        values = {objectives[0].name: _finite(objectives[0].name, returned)}
+        return values, _constrained(constraints, values, {})
     rest = dict(returned)
-    values: dict[str, float] = {}
+    values = {}
     for each in objectives:
         key = DEFAULT_NAME if len(objectives) == 1 and each.name not in rest else each.name
         if key not in rest:
             raise ObjectiveError(f"the objective returned a mapping without {each.name!r} (it has: {sorted(rest)})")
         values[each.name] = _finite(each.name, rest.pop(key))
-    return values, {str(name): _metric(value) for name, value in rest.items()}
+    metrics = {str(name): _metric(value) for name, value in rest.items()}
+    return values, metrics | _constrained(constraints, values, rest)
+
+
+def _constrained(
+    constraints: tuple[Constraint, ...], values: dict[str, float], rest: dict[str, object]
+) -> dict[str, MetricValue]:
+    """Return those metrics that constraints are on."""
+    found: dict[str, MetricValue] = {}
+    for each in constraints:
+        if each.name in values:
+            continue
+        if each.name not in rest:
+            has = sorted(map(str, [*values, *rest]))
+            raise ObjectiveError(
+                f"the constraint '{each.text}' needs {each.name!r}, which the objective did not return: "
+                f"it must return a mapping with {each.name!r} (it returned: {', '.join(has)})"
+            )
+        try:
+            found[each.name] = _finite(each.name, rest[each.name])
+        except ObjectiveError as error:
+            raise ObjectiveError(f"{error}; the constraint '{each.text}' needs it") from error
+    return found
 
 
 def _finite(name: str, value: object) -> float:

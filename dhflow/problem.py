@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dhflow.constraint import Constraints, parse_constraints
 from dhflow.errors import SearchError, SpaceError
 from dhflow.objective import parse_direction
 from dhflow.space import SearchSpace
@@ -63,6 +64,9 @@ class Problem:
     resample : callable, optional
         From a split seed to this problem on another random split of its data, with the same space and direction;
         for comparisons over splits (``dhflow compare --resample-split``). See :meth:`resampled`.
+    constraints : str or sequence of str
+        Bounds on what the objective returns, such as ``["memory_gb <= 16", "latency_ms < 5"]``: a trial beyond one
+        is never the best, and searchers keep away from it.
     """
 
     space: SearchSpace
@@ -73,6 +77,7 @@ class Problem:
     per_worker: Callable[[], Any] | None = None
     name: str = ""
     resample: Callable[[int], Problem] | None = None
+    constraints: Constraints = ()
     starting_points: tuple[dict[str, Any], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +86,7 @@ class Problem:
         if not callable(self.objective) and not isinstance(self.objective, str):
             raise SearchError(f"a Problem's objective must be a function or a command, not {self.objective!r}")
         parse_direction(self.direction)
+        object.__setattr__(self, "constraints", parse_constraints(self.constraints))
         given = [self.defaults] if isinstance(self.defaults, Mapping) else list(self.defaults)
         points = [self.space.validate(each) for each in given]
         points += [each for each in self.space.starting_points if each not in points]
@@ -112,8 +118,10 @@ class Problem:
         made = self.resample(split_seed)
         if not isinstance(made, Problem):
             raise SearchError(f"resample({split_seed}) of {what} must return a Problem, not {type(made).__name__}")
-        if made.space != self.space or parse_direction(made.direction) != parse_direction(self.direction):
+        same_goal = parse_direction(made.direction) == parse_direction(self.direction)
+        if made.space != self.space or not same_goal or made.constraints != self.constraints:
             raise SearchError(
-                f"resample({split_seed}) of {what} has another space or direction: only the data may differ"
+                f"resample({split_seed}) of {what} has another space, direction or constraints: "
+                "only the data may differ"
             )
         return made

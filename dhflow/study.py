@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.background import BackgroundRun
+from dhflow.constraint import Constraints, parse_constraints
 from dhflow.errors import HistoryError, ObjectiveError, SearchError, SpaceError, SpaceExhaustedError, UnknownTrialError
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.resume import recovered, replay
@@ -67,6 +68,8 @@ class Study:
     resume : bool
         Go on from `history` if it is there, start it if it is not.
     budget : Budget, optional
+    constraints : str or sequence of str
+        Bounds on what the objective returns, such as ``"memory_gb <= 16"``, beside the problem's.
 
     Raises
     ------
@@ -91,11 +94,13 @@ class Study:
         history: str | Path | None = None,
         resume: bool = False,
         budget: Budget | None = None,
+        constraints: Constraints = (),
     ) -> None:
         self.problem = space if isinstance(space, Problem) else None
         self.space = space.space if isinstance(space, Problem) else _checked_space(space)
         self.budget = budget or (self.problem.budget if self.problem else None)
         self.objectives = parse_direction(direction or (self.problem.direction if self.problem else "minimize"))
+        self.constraints = parse_constraints(self.problem.constraints if self.problem else (), constraints)
         self.history_path = None if history is None else Path(history)
         if resume and history is None:
             raise SearchError("resume=True needs a history file to go on from")
@@ -164,7 +169,7 @@ class Study:
         failure = None if failed is None else TrialFailure("Failed", failed)
         if failure is None:
             try:
-                values, metrics = read_returned(value, self.objectives)
+                values, metrics = read_returned(value, self.objectives, self.constraints)
             except ObjectiveError as error:
                 failure = TrialFailure("ObjectiveError", str(error))
         status = TrialStatus.FAILED if failure else TrialStatus.COMPLETED
@@ -203,7 +208,7 @@ class Study:
         if len(configs) != len(objectives):
             raise SearchError(f"{len(configs)} configs with {len(objectives)} objectives")
         valid = [self.space.validate(each) for each in configs]
-        returned = [read_returned(each, self.objectives) for each in objectives]
+        returned = [read_returned(each, self.objectives, self.constraints) for each in objectives]
         events: list[Event] = []
         first = self._next_id()
         for offset, (config, (values, metrics)) in enumerate(zip(valid, returned, strict=True)):
@@ -351,6 +356,7 @@ class Study:
             seed=drawn,
             created_at=time.time(),
             budget=self.budget.to_json() if self.budget else None,
+            constraints=tuple(each.text for each in self.constraints),
         )
         path = self.history_path
         if path is None:
@@ -364,6 +370,7 @@ class Study:
                 self._history.check_same_study(header)
                 self.record = self._history.record
                 self._header = self.record.header or header
+                self.constraints = parse_constraints(self._header.constraints)  # in the order of before
                 self._note(recovered(self.record, path, self.objectives))
             except BaseException:
                 self._history.close()
@@ -379,6 +386,7 @@ class Study:
             if options:
                 raise SearchError("searcher_options go with a searcher's name, not with an instance")
             check_objectives(searcher, len(self.objectives))
+            searcher.constraints = self.constraints
             return searcher
         check_options(searcher, options)
         return make_searcher(
@@ -386,6 +394,7 @@ class Study:
             self.space,
             seed=self.seed,
             n_objectives=len(self.objectives),
+            constraints=self.constraints,
             budget_range=None if self.budget is None else (self.budget.low, self.budget.high),
             **options,
         )
@@ -404,6 +413,7 @@ class Study:
         parts = StudyParts(
             record=self.record,
             objectives=self.objectives,
+            constraints=self.constraints,
             searcher=self.searcher,
             seed=self.seed,
             history=self._history,

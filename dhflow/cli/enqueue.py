@@ -46,6 +46,7 @@ def command(history: Path, settings: Sequence[tuple[str, str]], *, like: str | N
             searcher="random",
             history=history,
             resume=True,
+            constraints=result.constraints,
         ) as study:
             study.enqueue(config)
             trial = study.trials[-1]

@@ -50,7 +50,7 @@ def report(result: Result, history: Path, *, keep: str = "all", figure: str | No
     click.echo("\n".join(columns([each for each in facts if each[1]])))
     if not has_best:
         click.echo()
-        raise result.without_value()
+        raise result.without_best()
 
 
 def best_lines(result: Result) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dhflow.comparison.outcome import Comparison, Run, measure
 from dhflow.comparison.spec import N_SHARED, SearcherSpec, parse_searchers
+from dhflow.constraint import parse_constraints
 from dhflow.errors import SearchError
 from dhflow.flow.settings import RunOptions, RunSettings
 from dhflow.objective import parse_direction
@@ -50,6 +51,7 @@ class _Plan:
 
     def settings(self) -> dict[str, Any]:
         """Return as JSON what decides what a run does; runs of other settings are not taken for this one's."""
+        constraints = parse_constraints(self.problem.constraints)
         limits = ("max_trials", "max_budget", "wall_time_s", "node_hours", "target", "plateau", "workers", "timeout_s")
         return {
             "problem": self.problem.name,
@@ -57,6 +59,7 @@ class _Plan:
             "seed": self.seed,
             "n_shared": self.n_shared,
             "resample_split": self.resample_split,
+            **({"constraints": [each.text for each in constraints]} if constraints else {}),
             **{name: self.options[name] for name in limits if self.options.get(name) is not None},  # type: ignore[literal-required]
         }
 

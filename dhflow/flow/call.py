@@ -10,6 +10,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import replace
 from typing import Any
 
+from dhflow.constraint import Constraint
 from dhflow.errors import ExecutionError, ObjectiveError
 from dhflow.flow.message import Finished, Lost
 from dhflow.flow.pool import Pool
@@ -203,13 +204,21 @@ class AppCall(Call):
     app : callable
         A ``python_app`` or ``join_app``.
     objectives : tuple of Objective
+    constraints : tuple of Constraint
     arguments : dict
         Further keyword arguments of every call; futures among them are Parsl's to wait for.
     """
 
-    def __init__(self, app: Any, objectives: tuple[Objective, ...], arguments: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        app: Any,
+        objectives: tuple[Objective, ...],
+        constraints: tuple[Constraint, ...],
+        arguments: dict[str, Any],
+    ) -> None:
         self._app = app
         self._objectives = objectives
+        self._constraints = constraints
         self._arguments = arguments
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
@@ -227,7 +236,7 @@ class AppCall(Call):
         # Parsl does not say when the app began; its submission is the nearest known moment.
         result = TrialResult(trial.trial_id, number, TrialStatus.FAILED, submitted_at, time.time())
         try:
-            values, metrics = read_returned(future.result(), self._objectives)
+            values, metrics = read_returned(future.result(), self._objectives, self._constraints)
         except ObjectiveError as wrong:
             failure = TrialFailure("ObjectiveError", str(wrong))
         except Exception as raised:  # noqa: BLE001 - whatever the user's app raises is that trial's failure

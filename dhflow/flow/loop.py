@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from dhflow.constraint import Constraint
 from dhflow.flow.limits import Limits
 from dhflow.flow.message import (
     Enqueued,
@@ -95,6 +96,8 @@ class CompletionLoop:
     objectives : tuple of Objective
     limits : Limits
     settings : LoopSettings
+    constraints : tuple of Constraint
+        A trial that violates one counts as completed, and never as the best.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class CompletionLoop:
         objectives: tuple[Objective, ...],
         limits: Limits | None = None,
         settings: LoopSettings | None = None,
+        constraints: tuple[Constraint, ...] = (),
     ) -> None:
         self.record = record
         self.objectives = objectives
@@ -124,7 +128,7 @@ class CompletionLoop:
         self._asked_to_stop: set[int] = set()
         self.deadline: float | None = None
         self._next_id = max(record.trials, default=-1) + 1
-        self.standing = standing_of(objectives, record.trials.values())
+        self.standing = standing_of(objectives, record.trials.values(), constraints)
         self._failures: list[TrialFailure] = []
         self._starts_no_more = False
         self._wall = 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dhflow.constraint import Constraint
 from dhflow.history.event import StudyRecord
 from dhflow.objective import Objective
 from dhflow.searcher.base import Searcher
@@ -22,6 +23,7 @@ class StudyParts:
 
     record: StudyRecord
     objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
     searcher: Searcher
     seed: int
     history: History | None

@@ -40,7 +40,7 @@ def prepared_call(
         for name in ("timeout_s", "per_worker"):
             if getattr(settings, name) is not None:
                 raise SearchError(f"{name} does not work with a Parsl app as the objective: pass the plain function")
-        yield lambda _: AppCall(objective, parts.objectives, dict(settings.arguments))
+        yield lambda _: AppCall(objective, parts.objectives, parts.constraints, dict(settings.arguments))
         return
     with ExitStack() as stack:
         if plan.is_in_process and not isinstance(objective, str):
@@ -62,6 +62,7 @@ def prepared_call(
             output_limit_bytes=settings.output_limit_bytes,
             full_budget=parts.full_budget,
             workers=str(directory.workers),
+            constraints=parts.constraints,
         )
         yield lambda pool: EvaluateCall(pool, evaluation, directory)
 

@@ -155,6 +155,7 @@ class Session:
                 full_budget=self._parts.full_budget or 1.0,
                 session=self._number,
             ),
+            self._parts.constraints,
         )
 
     def _post_starting_points(self, driver: Driver) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from dhflow.constraint import Constraint, is_feasible
 from dhflow.objective import Objective
 from dhflow.trial import Trial, TrialStatus
 
@@ -20,16 +21,21 @@ class AnyStanding(ABC):
     """What the best trials of one and of several objectives have in common.
 
     A value reached on a small budget says little beside one of a larger budget, so only
-    COMPLETED trials of the highest completed budget compete.
+    COMPLETED trials of the highest completed budget compete, and of those only the feasible ones: a trial that
+    violates a constraint is as good as none, on whatever budget.
 
     Parameters
     ----------
     trials : iterable of Trial
         Finished or not; taken in the order of their outcomes.
+    constraints : tuple of Constraint
 
     Attributes
     ----------
     n_completed : int
+        Infeasible trials included.
+    n_infeasible : int
+        COMPLETED trials that violate a constraint.
     n_since_best : int
         Finished trials since the last that was better than what was there.
     """
@@ -37,9 +43,11 @@ class AnyStanding(ABC):
     no_news: ClassVar[str]
     """What is said of a search that finds nothing better."""
 
-    def __init__(self, trials: Iterable[Trial]) -> None:
+    def __init__(self, trials: Iterable[Trial], constraints: tuple[Constraint, ...]) -> None:
         self.n_completed = 0
+        self.n_infeasible = 0
         self.n_since_best = 0
+        self._constraints = constraints
         self._budget = -math.inf
         finished = (each for each in trials if each.is_finished)
         for trial in sorted(finished, key=_order):
@@ -51,6 +59,9 @@ class AnyStanding(ABC):
         if trial.status is not TrialStatus.COMPLETED or not trial.losses:
             return
         self.n_completed += 1
+        if not is_feasible(trial, self._constraints):
+            self.n_infeasible += 1
+            return
         budget = FULL_BUDGET if trial.budget is None else trial.budget
         if budget > self._budget:
             self._budget = budget
@@ -76,14 +87,17 @@ class Standing(AnyStanding):
         The first objective.
     trials : iterable of Trial, optional
         Finished or not; taken in the order of their outcomes.
+    constraints : tuple of Constraint, optional
     """
 
     no_news: ClassVar[str] = "no better value"
 
-    def __init__(self, objective: Objective, trials: Iterable[Trial] = ()) -> None:
+    def __init__(
+        self, objective: Objective, trials: Iterable[Trial] = (), constraints: tuple[Constraint, ...] = ()
+    ) -> None:
         self.objective = objective
         self.best: Trial | None = None
-        super().__init__(trials)
+        super().__init__(trials, constraints)
 
     @property
     def value(self) -> float | None:
@@ -112,13 +126,15 @@ class ParetoStanding(AnyStanding):
     n_objectives : int
     trials : iterable of Trial, optional
         Finished or not; taken in the order of their outcomes.
+    constraints : tuple of Constraint, optional
 
     Attributes
     ----------
     newest : Trial or None
         The last trial that was news: it joined the set with losses that were not in it.
     worst : tuple of float
-        The highest loss seen in each objective, of trials of the highest completed budget; empty before there is one.
+        The highest loss seen in each objective, of feasible trials of the highest completed budget; empty before
+        there is one.
 
     Notes
     -----
@@ -127,11 +143,13 @@ class ParetoStanding(AnyStanding):
 
     no_news: ClassVar[str] = "nothing new joined the Pareto set"
 
-    def __init__(self, n_objectives: int, trials: Iterable[Trial] = ()) -> None:
+    def __init__(
+        self, n_objectives: int, trials: Iterable[Trial] = (), constraints: tuple[Constraint, ...] = ()
+    ) -> None:
         self.newest: Trial | None = None
         self._n_objectives = n_objectives
         self._forget()
-        super().__init__(trials)
+        super().__init__(trials, constraints)
 
     @property
     def members(self) -> list[Trial]:
@@ -164,9 +182,13 @@ class ParetoStanding(AnyStanding):
         return not is_twin
 
 
-def standing_of(objectives: Sequence[Objective], trials: Iterable[Trial] = ()) -> Standing | ParetoStanding:
+def standing_of(
+    objectives: Sequence[Objective], trials: Iterable[Trial] = (), constraints: tuple[Constraint, ...] = ()
+) -> Standing | ParetoStanding:
     """Return the standing of a study: by its objective if it has one, else by its Pareto set."""
-    return Standing(objectives[0], trials) if len(objectives) == 1 else ParetoStanding(len(objectives), trials)
+    if len(objectives) == 1:
+        return Standing(objectives[0], trials, constraints)
+    return ParetoStanding(len(objectives), trials, constraints)
 
 
 def _order(trial: Trial) -> tuple[float, int]:

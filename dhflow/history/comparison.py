@@ -1,9 +1,9 @@
-"""Whether a study may go on with a history: the same space, objectives and budget, or what differs."""
+"""Whether a study may go on with a history: the same space, objectives, constraints and budget, or what differs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def check_same_study(recorded: StudyHeader, wanted: StudyHeader, path: Path | st
     Raises
     ------
     HistoryFormatError
-        If space, objectives or budget differ; the message names the parameters and what became of them.
+        If space, objectives, constraints or budget differ; the message names the parameters and what became of them.
     """
     differences = [*differences_between(recorded, wanted)]
     if differences:
@@ -47,6 +47,7 @@ def differences_between(recorded: StudyHeader, wanted: StudyHeader) -> Iterator[
     yield from _changes("objective", before, after)
     if list(before) != list(after) and set(before) == set(after):
         yield f"the objectives come in another order: {_show(list(before))}, now {_show(list(after))}"
+    yield from _changes("constraint", _themselves(recorded.constraints), _themselves(wanted.constraints))
     if not _same(recorded.budget, wanted.budget):
         yield f"the budget was {_show(recorded.budget)}, it is {_show(wanted.budget)} now"
 
@@ -63,6 +64,10 @@ def _space_differences(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -
 
 def _by_name(space: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {each["name"]: each for each in space.get("parameters", ())}
+
+
+def _themselves(texts: Iterable[str]) -> dict[str, str]:
+    return {each: each for each in texts}
 
 
 def _changes(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

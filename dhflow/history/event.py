@@ -32,6 +32,8 @@ class StudyHeader:
     created_at : float
     budget : dict, optional
         JSON form of the problem's budget.
+    constraints : tuple of str
+        Texts of the :class:`~dhflow.constraint.Constraint` on what the objective returns.
     """
 
     study_id: str
@@ -40,6 +42,7 @@ class StudyHeader:
     seed: int
     created_at: float
     budget: JsonDict | None = None
+    constraints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +252,7 @@ def to_json(event: Event) -> JsonDict:
         case SessionEnded(session, at, info):
             return {"e": "session_end", "s": session, "t": at, "info": info}
         case StudyHeader():
-            return {"e": "study", **asdict(event)}
+            return {"e": "study", **_header_to_json(event)}
     raise TypeError(f"{event!r} is no event of a history")
 
 
@@ -276,7 +279,7 @@ def from_json(data: JsonDict) -> Event:
             case "study":
                 objectives = tuple(Objective(**each) for each in data["objectives"])
                 rest = {name: data[name] for name in ("study_id", "space", "seed", "created_at", "budget")}
-                return StudyHeader(objectives=objectives, **rest)
+                return StudyHeader(objectives=objectives, **rest, constraints=tuple(data.get("constraints", ())))
             case other:
                 raise HistoryCorruptError(f"unknown event {other!r}")
     except (KeyError, TypeError, ValueError) as error:
@@ -303,6 +306,12 @@ def attempt_from_json(data: JsonDict) -> Attempt:
     submitted, started, end, received = data["at"]
     status = TrialStatus(data["status"])
     return Attempt(data["n"], status, submitted, started, end, received, data["host"], data["worker"], failure)
+
+
+def _header_to_json(header: StudyHeader) -> JsonDict:
+    data = asdict(header)
+    constraints = data.pop("constraints")
+    return {**data, "constraints": list(constraints)} if constraints else data
 
 
 def _trial_to_json(trial: Trial) -> JsonDict:

@@ -39,7 +39,7 @@ def best_of(result: Result) -> Trial:
     """
     best = Standing(result.objectives[0], result.record.trials.values()).best
     if best is None:
-        raise result.without_value()
+        raise result.without_best()
     return best
 
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from dhflow.constraint import Constraint, is_feasible
 from dhflow.errors import SearchError
 from dhflow.space import SearchSpace
-from dhflow.trial import Suggestion, Trial
+from dhflow.trial import Suggestion, Trial, TrialStatus
 
 
 class Searcher(ABC):
@@ -43,6 +45,8 @@ class Searcher(ABC):
     """Whether it spends budgets, and its constructor takes the problem's ``budget_range``."""
     max_objectives: ClassVar[int | None] = None
     """How many objectives it can learn from; None for any number."""
+    models_constraints: ClassVar[bool] = False
+    """Whether it learns itself which trials violate :attr:`constraints`; to the others they are as failed ones."""
 
     def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
         if seed < 0:
@@ -50,6 +54,8 @@ class Searcher(ABC):
         self.space = space
         self.seed = seed
         self.options: dict[str, Any] = {}
+        self.constraints: tuple[Constraint, ...] = ()
+        """The study's, on what the objective returns; set before anything is told."""
         self.full_budget: float | None = None
         """What a trial without a budget of its own is to spend, if the searcher has to say."""
         self._n_asks = 0
@@ -123,10 +129,16 @@ class Searcher(ABC):
 
     def _fold_told(self) -> None:
         if self._unfolded:
-            batch = [self._unfolded[trial_id] for trial_id in sorted(self._unfolded)]
+            batch = [self._as_learned(self._unfolded[trial_id]) for trial_id in sorted(self._unfolded)]
             self._unfolded.clear()
             self._folded.update(each.trial_id for each in batch)
             self._fold(batch)
+
+    def _as_learned(self, trial: Trial) -> Trial:
+        """Return a told trial as it is folded: as FAILED if it violates a constraint that is not modelled."""
+        if self.models_constraints or not trial.losses or is_feasible(trial, self.constraints):
+            return trial
+        return replace(trial, status=TrialStatus.FAILED, values={}, losses=())
 
     def _answer(self, n: int, pending: Sequence[Trial]) -> list[Suggestion]:
         # Apart, for searchers that need no generator: making one takes longer than a random config.

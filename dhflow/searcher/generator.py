@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
+from dhflow.constraint import Constraint
 from dhflow.errors import GeneratorError, MissingExtraError, SearchError, SpaceError
 from dhflow.objective import Objective
 from dhflow.searcher.base import Searcher
@@ -34,6 +35,7 @@ _INTEGERS = (int, "int", "int32", "int64")
 class _Outcome(NamedTuple):
     status: TrialStatus
     values: dict[str, float]
+    metrics: dict[str, float]
     losses: tuple[float, ...]
 
 
@@ -57,16 +59,17 @@ class SearchGenerator:
     ------
     GeneratorError, SpaceError
         Both are ValueErrors. If the VOCS has something that a searcher cannot take: contextual variables, objectives
-        to explore, none or too many objectives; if `space` does not fit; or if searcher or option is unknown.
+        to explore, none or too many objectives, constraints of an unknown kind; if `space` does not fit; or if searcher
+        or option is unknown.
     MissingExtraError
         If gest-api is not installed.
 
     Notes
     -----
     It counts as an instance of ``gest_api.Generator``. Points have an ``"_id"`` and must come back with it;
-    points from elsewhere come without. A point of which an objective is NaN, or which violates a constraint, is told to
-    the searcher as a failed trial. Points may come back in any order, late or never: those that are
-    missing are pending, and the searcher takes care of them.
+    points from elsewhere come without. A point of which an objective or what a constraint is on is NaN is told to the
+    searcher as a failed trial; the searcher itself keeps away from those that violate a constraint. Points may
+    come back in any order, late or never: those that are missing are pending, and the searcher takes care of them.
     """
 
     returns_id: ClassVar[bool] = True
@@ -89,7 +92,12 @@ class SearchGenerator:
             if not isinstance(searcher, Searcher) and searcher_class(searcher).needs_budget:
                 raise GeneratorError(f"searcher {searcher!r} spends budgets, for which a point has no place")
             self.searcher = make_searcher(
-                searcher, self.space, seed=seed, n_objectives=len(self._objectives), **options
+                searcher,
+                self.space,
+                seed=seed,
+                n_objectives=len(self._objectives),
+                constraints=constraints_of(vocs),
+                **options,
             )
         except SearchError as error:
             raise GeneratorError(str(error)) from error
@@ -191,11 +199,11 @@ class SearchGenerator:
 
     def _outcome_of(self, result: Mapping[str, Any]) -> _Outcome:
         values = {each.name: _number(result, each.name) for each in self._objectives}
-        is_met = all(each.check(_number(result, name)) for name, each in self.vocs.constraints.items())
-        if not is_met or not all(map(math.isfinite, values.values())):
-            return _Outcome(TrialStatus.FAILED, {}, ())
+        metrics = {name: _number(result, name) for name in self.vocs.constraints}
+        if not all(map(math.isfinite, [*values.values(), *metrics.values()])):
+            return _Outcome(TrialStatus.FAILED, {}, {}, ())
         losses = tuple(each.to_loss(values[each.name]) for each in self._objectives)
-        return _Outcome(TrialStatus.COMPLETED, values, losses)
+        return _Outcome(TrialStatus.COMPLETED, values, metrics, losses)
 
     def _finish(self, trial: Trial, outcome: _Outcome) -> Trial:
         finished = replace(trial, **outcome._asdict(), outcome_number=self._n_told)
@@ -226,6 +234,37 @@ def space_of(vocs: Any) -> SearchSpace:
     becomes an Ordinal of its numbers, in rising order, or a Categorical if not all values are numbers.
     """
     return SearchSpace({name: _parameter(name, each) for name, each in vocs.variables.items()})
+
+
+def constraints_of(vocs: Any) -> tuple[Constraint, ...]:
+    """Return the constraints of a VOCS.
+
+    Parameters
+    ----------
+    vocs : gest_api.vocs.VOCS
+
+    Raises
+    ------
+    GeneratorError
+        If a constraint is of an unknown kind, or a bound is not finite.
+    """
+    try:
+        return tuple(each for name, given in vocs.constraints.items() for each in _constraints(name, given))
+    except SearchError as error:
+        raise GeneratorError(str(error)) from error
+
+
+def _constraints(name: str, given: Any) -> list[Constraint]:
+    kind = _package("gest_api.vocs")
+    if isinstance(given, kind.LessThanConstraint):
+        return [Constraint(name, "<", given.value)]
+    if isinstance(given, kind.GreaterThanConstraint):
+        return [Constraint(name, ">", given.value)]
+    if isinstance(given, kind.BoundsConstraint):
+        low, high = given.range
+        bounds = [Constraint(name, ">=", low)] if low > -math.inf else []
+        return [*bounds, Constraint(name, "<=", high)] if high < math.inf else bounds
+    raise GeneratorError(f"constraint {name!r} is a {type(given).__name__}, which is not known here")
 
 
 def _parameter(name: str, variable: Any) -> Float | Integer | Ordinal | Categorical:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from dhflow.constraint import Constraint
 from dhflow.errors import SearchError
 from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.asha import Asha, AsyncHyperband, MedianStopping
@@ -23,7 +24,7 @@ from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
 
 _REGISTRY: dict[str, type[Searcher]] = {}
-_NOT_OPTIONS = frozenset({"self", "space", "seed", "n_objectives", "budget_range"})
+_NOT_OPTIONS = frozenset({"self", "space", "seed", "n_objectives", "constraints", "budget_range"})
 
 
 def register_searcher(searcher: type[Searcher]) -> type[Searcher]:
@@ -63,6 +64,7 @@ def make_searcher(
     *,
     seed: int = 0,
     n_objectives: int = 1,
+    constraints: tuple[Constraint, ...] = (),
     budget_range: tuple[float, float] | None = None,
     **options: Any,
 ) -> Searcher:
@@ -76,6 +78,8 @@ def make_searcher(
     seed : int
         Fixes the search; a ready object keeps its own.
     n_objectives : int
+    constraints : tuple of Constraint
+        On what the objective returns; a ready object gets them too.
     budget_range : (float, float), optional
         The problem's smallest and full budget, for searchers over budgets.
     **options
@@ -97,6 +101,7 @@ def make_searcher(
         # Defaults too: a later version's may be others.
         made.options = {name: _as_json(each) for name, each in {**searcher_options(made_from), **options}.items()}
     check_objectives(made, n_objectives)
+    made.constraints = constraints
     return made
 
 

@@ -27,6 +27,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dhflow.constraint import Constraint
 from dhflow.errors import SearchError
 from dhflow.searcher.base import Searcher
 from dhflow.space import Categorical, Constant, Float, Integer, Ordinal, SearchSpace
@@ -258,6 +259,21 @@ class SearcherTests:
                     study.tell(trial, loss_of(dict(trial.config)))
         assert len(study.ask(4)) == 4
         assert all(space.validate(each.config) == each.config for each in study.trials.values())
+
+    def test_a_trial_that_violates_a_constraint_is_as_a_failed_one(self) -> None:
+        """A searcher that does not model constraints learns of it what it would learn of a failure."""
+        space = example_spaces()["conditional"]
+        violating, failing = self._study(space), self._study(space)
+        if violating.searcher.models_constraints:
+            pytest.skip("this searcher learns more of such a trial than that it failed")
+        violating.searcher.constraints = (Constraint("size", "<=", 1.0),)
+        rng = np.random.default_rng(0)
+        for _ in range(self.n_trials // 4):
+            for trial, twin in zip(violating.ask(4), failing.ask(4), strict=True):
+                loss, size = loss_of(dict(trial.config)), float(rng.choice([0.5, 2.0]))
+                violating.tell(replace(trial, metrics={"size": size}), loss)
+                failing.tell(replace(twin, metrics={"size": size}), loss if size <= 1.0 else None)
+        assert _configs(violating) == _configs(failing)
 
     def test_what_it_is_given_is_not_changed(self) -> None:
         """The list of pending trials and the trials themselves stay as they are."""

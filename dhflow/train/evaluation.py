@@ -130,7 +130,8 @@ def _run_function(source: FunctionSource, task: Task, files: WorkerFiles | None)
 def _run_command(source: CommandSource, task: Task) -> _Outcome:
     with _attempt_files(task) as directory:
         try:
-            values, metrics = read_returned(run_command(source, task, directory), task.settings.objectives)
+            returned, settings = run_command(source, task, directory), task.settings
+            values, metrics = read_returned(returned, settings.objectives, settings.constraints)
         except CommandFailedError as error:
             summary = _summary(directory)
             status = TrialStatus.LOST if error.is_disk_full else TrialStatus.FAILED

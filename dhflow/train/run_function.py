@@ -48,7 +48,7 @@ def run_function(
             returned = loaded(dict(task.config), context)
         else:
             returned = _call_limited(loaded, context, settings, settings.timeout_s, files)
-        return read_returned(returned, settings.objectives)
+        return read_returned(returned, settings.objectives, settings.constraints)
 
 
 def _call_limited(

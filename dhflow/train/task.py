@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dhflow.constraint import Constraint
 from dhflow.objective import Objective
 
 DEFAULT_OUTPUT_LIMIT_BYTES = 1_000_000
@@ -79,6 +80,8 @@ class EvaluationSettings:
     workers : str, optional
         Absolute path of the folder for the workers' own files (:mod:`dhflow.train.worker_notes`). Without
         one, nothing is noted of an attempt, and a result that the executor loses is lost.
+    constraints : tuple of Constraint
+        What they are on must be among what the objective returns, too.
     """
 
     objectives: tuple[Objective, ...]
@@ -88,6 +91,7 @@ class EvaluationSettings:
     output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
     full_budget: float | None = None
     workers: str | None = None
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

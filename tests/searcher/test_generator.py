@@ -95,15 +95,30 @@ def test_points_come_back_late_twice_or_from_elsewhere(vocs: Any) -> None:
     assert generator.trials[2].config == {"x": 0.25, "n": 2, "c": "a"}
 
 
-def test_failures_and_violated_constraints_are_failed_trials(package: Any) -> None:
+def test_failures_and_violated_constraints_are_as_failed_trials_to_the_searcher(package: Any) -> None:
     vocs = package.VOCS(variables={"x": [0, 1]}, objectives={"f": "MINIMIZE"}, constraints={"g": ["LESS_THAN", 1.0]})
     generator = SearchGenerator(vocs, "tpe")
     points = generator.suggest(3)
     outcomes = [(1.0, 0.5), (1.0, 2.0), (math.nan, 0.5)]
     generator.ingest([{**each, "f": f, "g": g} for each, (f, g) in zip(points, outcomes, strict=True)])
-    failed = TrialStatus.FAILED
-    assert [each.status for each in generator.trials] == [TrialStatus.COMPLETED, failed, failed]
+    done, failed = TrialStatus.COMPLETED, TrialStatus.FAILED
+    assert [each.status for each in generator.trials] == [done, done, failed]
+    folded: list[Any] = []
+    generator.searcher._fold = folded.extend  # type: ignore[method-assign]
     assert len(generator.suggest(2)) == 2
+    assert [each.status for each in folded] == [done, failed, failed]
+
+
+def test_constraints_of_every_kind_are_taken_over(package: Any) -> None:
+    def of(**constraints: Any) -> Any:
+        return package.VOCS(variables={"x": [0, 1]}, objectives={"f": "MINIMIZE"}, constraints=constraints)
+
+    vocs = of(g=["LESS_THAN", 1.0], h=["GREATER_THAN", 2.0], k=["BOUNDS", -1.0, 1.0], m=["BOUNDS", 3.0, math.inf])
+    texts = [each.text for each in SearchGenerator(vocs, "random").searcher.constraints]
+    assert texts == ["g < 1", "h > 2", "k >= -1", "k <= 1", "m >= 3"]
+    for wrong in (of(g=package.BaseConstraint()), of(g=["LESS_THAN", math.inf])):
+        with pytest.raises(GeneratorError, match="'g'"):
+            SearchGenerator(wrong, "random")
 
 
 def test_what_is_wrong_with_a_result_is_a_value_error_and_changes_nothing(vocs: Any) -> None:
