@@ -92,6 +92,19 @@ class Constraint:
         """Whether it bounds from above."""
         return self.relation in ("<=", "<")
 
+    def excess(self, value: object) -> float:
+        """Return how far a value lies beyond the last one that meets the constraint, negative where it is met.
+
+        Returns
+        -------
+        float
+            In the value's unit; infinite if it is missing (None), infinite, NaN or no number.
+        """
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            return math.inf
+        distance = float(value) - self.limit
+        return distance if self.is_upper else -distance
+
     def violation(self, value: object) -> float:
         """Return how far a value is from the nearest one that meets the constraint, in the value's unit.
 
@@ -100,10 +113,7 @@ class Constraint:
         float
             0 exactly if it meets the constraint; infinite if it is missing (None), infinite, NaN or no number.
         """
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-            return math.inf
-        distance = float(value) - self.limit
-        return max(0.0, distance if self.is_upper else -distance)
+        return max(0.0, self.excess(value))
 
     def is_met(self, value: object) -> bool:
         """Tell whether a value meets the constraint."""

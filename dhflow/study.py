@@ -28,7 +28,7 @@ from dhflow.objective import parse_direction, read_returned
 from dhflow.problem import Budget, Problem
 from dhflow.result import Result
 from dhflow.searcher import Searcher, make_searcher
-from dhflow.searcher.registry import check_objectives, check_options
+from dhflow.searcher.registry import check_options, expect
 from dhflow.space import SearchSpace
 from dhflow.trial import (
     Attempt,
@@ -385,8 +385,7 @@ class Study:
         if isinstance(searcher, Searcher):
             if options:
                 raise SearchError("searcher_options go with a searcher's name, not with an instance")
-            check_objectives(searcher, len(self.objectives))
-            searcher.constraints = self.constraints
+            expect(searcher, len(self.objectives), self.constraints)
             return searcher
         check_options(searcher, options)
         return make_searcher(

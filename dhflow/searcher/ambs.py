@@ -13,16 +13,19 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from dhflow.errors import SurrogateError
+from dhflow.constraint import Constraint
+from dhflow.errors import SearchError, SurrogateError
 from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
 from dhflow.searcher.features import Features
-from dhflow.searcher.option import check_choice, check_count, check_number
+from dhflow.searcher.joint import JointProposer
+from dhflow.searcher.option import check_choice, check_count, check_number, check_share
 from dhflow.searcher.point import LatinHypercube, Sobol
 from dhflow.searcher.proposer import LIARS, MULTIPOINTS, Liar, Multipoint, Proposer, ProposerOptions
 from dhflow.searcher.quasi_random import PointDesign
 from dhflow.searcher.scoring import ACQUISITIONS, KAPPA_DRAWS, Acquisition, KappaDraw, KappaSchedule
 from dhflow.space import SearchSpace
+from dhflow.surrogate.belief import Surrogate
 from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.leaf import VARIANCES
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
@@ -31,11 +34,14 @@ from dhflow.trial import Config, Suggestion, Trial
 FloatArray = npt.NDArray[np.float64]
 
 InitialDesign = Literal["random", "lhs", "sobol"]
+AmbsFailed = Literal[FailedAs, "infeasible"]
 AmbsSurrogate = Literal[SurrogateKind, "mixed"]
 MIXED: tuple[SurrogateKind, ...] = ("gaussian_process", "extra_trees")
 """Surrogates that propose in turn with ``surrogate="mixed"``, the last one alone beyond these:"""
 MIXED_UNTIL_FINISHED = 1_000
 MIXED_UNTIL_PENDING = 128
+MAX_REPEATS = 10
+"""Evaluations of one config, at most, with ``repeat_share``."""
 
 
 class Ambs(DistinctSearcher):
@@ -80,9 +86,14 @@ class Ambs(DistinctSearcher):
         is a lie. "penalised": the uncertainty around them vanishes instead
         (:class:`~dhflow.surrogate.belief.PenalisedBelief`), always so with "gradient_boosting". "naive": pending
         trials are ignored but for duplicates; for comparison, or with ``kappa_draw="exponential"``.
-    failed : {"worst", "mean", "leave_out"}
+    failed : {"worst", "mean", "leave_out", "infeasible"}
         What a failed trial is told as: one rank worse than the worst completed one, the mean,
-        or nothing. Targets are scores of ranks, so a failure cannot distort the others.
+        or nothing. Targets are scores of ranks, so a failure cannot distort the others. "infeasible": a
+        second model learns where trials fail, as always with constraints or several objectives.
+    cost_aware : bool
+        Improvement counts per second of trial time, which a model of its own predicts.
+    repeat_share : float
+        Share of suggestions that repeat the config whose predicted mean is best, for noisy objectives.
     variance : {"total", "between"}
         Of forests: within and between the trees' leaves, or between alone.
     n_candidates : int
@@ -108,6 +119,11 @@ class Ambs(DistinctSearcher):
     every tell and every lie at once while a few trees in turn are grown anew, instead of a refit per
     ask (:mod:`dhflow.surrogate.forest`). Candidates climb instead of being a random sample. No config is tried twice.
 
+    *Several objectives, constraints, cost.* Each has a model of its own, see
+    :class:`~dhflow.searcher.joint.JointRule`; the acquisition is the expected improvement then.
+
+    *Noise.* A config is repeated up to :data:`MAX_REPEATS` times; see also :meth:`dhflow.Result.recommended`.
+
     *Budgets.* Only trials at the highest budget that has completed train the model; a trial that was
     stopped early counts as no better than the median.
 
@@ -117,7 +133,7 @@ class Ambs(DistinctSearcher):
     """
 
     name: ClassVar[str] = "ambs"
-    max_objectives: ClassVar[int | None] = 1
+    models_constraints: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -134,7 +150,9 @@ class Ambs(DistinctSearcher):
         kappa_draw: KappaDraw = "fixed",
         liar: Liar = "believer",
         multipoint: Multipoint = "conditioned",
-        failed: FailedAs = "worst",
+        failed: AmbsFailed = "worst",
+        cost_aware: bool = False,
+        repeat_share: float = 0.0,
         variance: str = "total",
         n_candidates: int = 300,
         max_training: int = 600,
@@ -153,7 +171,8 @@ class Ambs(DistinctSearcher):
         check_choice("kappa_draw", kappa_draw, KAPPA_DRAWS)
         check_choice("liar", liar, LIARS)
         check_choice("multipoint", multipoint, MULTIPOINTS)
-        check_choice("failed", failed, FAILED_AS)
+        check_choice("failed", failed, (*FAILED_AS, "infeasible"))
+        check_share("repeat_share", repeat_share)
         check_choice("variance", variance, VARIANCES)
         check_count("n_candidates", n_candidates, least=20)
         check_count("max_training", max_training, least=30)
@@ -171,15 +190,36 @@ class Ambs(DistinctSearcher):
             "variance": variance,
         }
         self._max_training = max_training
-        self._failed = failed
+        self._failed: FailedAs = "leave_out" if failed == "infeasible" else failed
+        self.n_objectives = 1
+        self.cost_aware = cost_aware
+        self.repeat_share = repeat_share
+        self._counts: dict[bytes, int] = {}
+        self._working: dict[bytes, FloatArray] = {}
+        self._weighs_failures = failed == "infeasible"
         self._budget = 0.0
         self._n_fitted = 0
-        self._proposers = self._new_proposers()
+        self.expect(n_objectives=1)
         self._design: PointDesign | None = None
         if initial_design == "lhs":
             self._design = PointDesign(space, LatinHypercube(d, seed=seed, block_size=self.n_initial))
         elif initial_design == "sobol":
             self._design = PointDesign(space, Sobol(d, seed=seed))
+
+    def expect(self, n_objectives: int, constraints: Sequence[Constraint] = ()) -> None:
+        """Say what results will look like; each objective and constraint gets a model of its own."""
+        super().expect(n_objectives, constraints)
+        if self.repeat_share and n_objectives > 1:
+            raise SearchError("repeat_share is for one objective: of several none has a single best mean")
+        self.n_objectives = n_objectives
+        self._is_joint = n_objectives > 1 or bool(constraints) or self._weighs_failures or self.cost_aware
+        acquisition = self._options.acquisition
+        if self._is_joint and acquisition not in ("log_ei", "ei"):
+            raise SearchError(
+                f'acquisition="{acquisition}" knows neither several objectives nor constraints, infeasible '
+                'failures or cost: leave it at "log_ei"'
+            )
+        self._proposers = self._new_proposers()
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -204,7 +244,7 @@ class Ambs(DistinctSearcher):
         -------
         mean, std : (len(configs),)
             In the surrogate's units (forests: normal scores of the losses): lower is better, 0 is a middling trial.
-            With ``surrogate="mixed"`` what the Gaussian process believes.
+            With ``surrogate="mixed"`` what the Gaussian process believes; of the first of several objectives.
 
         Raises
         ------
@@ -214,14 +254,14 @@ class Ambs(DistinctSearcher):
         if not self._has_model:
             raise SurrogateError(f"there is no surrogate yet: it begins after {self.n_initial} finished trials")
         proposer = self._proposers[0]
-        proposer.model.sync()
+        proposer.sync()
         belief = proposer.belief(list(self.space.encode([each.config for each in pending])) if pending else [])
         return belief.moments(proposer.place(self.space.encode(configs)))
 
     @property
     def _has_model(self) -> bool:
-        training = self._proposers[0].model.training
-        return len(training) >= self.n_initial and training.n_completed > 0
+        first = self._proposers[0]
+        return first.n_told >= self.n_initial and first.n_completed > 0
 
     def state(self) -> dict[str, Any]:
         """Return the base's snapshot and the place in the initial design."""
@@ -235,13 +275,26 @@ class Ambs(DistinctSearcher):
 
     def _new_proposers(self) -> list[Proposer]:
         features = Features(self.space)
-        made = []
-        for kind in self._kinds:
-            max_rows = min(self._max_training, row_limit(kind))
-            training = TrainingSet(len(features), max_rows=max_rows, failed=self._failed, seed=self.seed)
-            model = make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **self._forest_options)
-            made.append(Proposer(self.space, model, self._options, features))
-        return made
+        if not self._is_joint:
+            models = [self._new_model(kind, features) for kind in self._kinds]
+            return [Proposer(self.space, each, self._options, features) for each in models]
+        return [
+            JointProposer(
+                self.space,
+                [self._new_model(kind, features) for _ in range(self.n_objectives)],
+                self._options,
+                features,
+                limits=[self._new_model(kind, features) for _ in self.constraints],
+                validity=self._new_model("extra_trees", features),
+                cost=self._new_model("extra_trees", features) if self.cost_aware else None,
+            )
+            for kind in self._kinds
+        ]
+
+    def _new_model(self, kind: SurrogateKind, features: Features) -> Surrogate:
+        max_rows = min(self._max_training, row_limit(kind))
+        training = TrainingSet(len(features), max_rows=max_rows, failed=self._failed, seed=self.seed)
+        return make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **self._forest_options)
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
         super()._fold_encoded(trials, X)
@@ -253,21 +306,26 @@ class Ambs(DistinctSearcher):
             self._budget = budget
             self._n_fitted = self.n_fitted
             self._proposers = self._new_proposers()
-        evidence = read_evidence(trials, self._budget)
-        for each in self._proposers:
+        evidence = read_evidence(trials, self._budget, self.constraints)
+        rows = X[[each.place for each in evidence]]
+        if self.repeat_share:
+            for key, row, each in zip(self.space.keys(rows), rows, evidence, strict=True):
+                self._counts[key] = self._counts.get(key, 0) + 1
+                if each.is_feasible and not each.is_censored:
+                    self._working[key] = row
+        for proposer in self._proposers:
             if evidence:
-                places, losses, censored = map(list, zip(*evidence, strict=True))
-                each.tell(X[places], losses, censored)
+                proposer.tell(rows, evidence)
             for trial in trials:
                 if "nominees" in trial.meta:
-                    each.tell_nominees(np.array(trial.meta["nominees"], dtype=np.float64))
+                    proposer.tell_nominees(np.array(trial.meta["nominees"], dtype=np.float64))
 
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
         if not self._has_model:
             return self._propose_initial(n, pending, taken, rng)
         rows = [self._pending_rows[each.trial_id][0] for each in pending]
-        suggestions: list[Suggestion] = []
-        for proposer, share in self._shares(n, len(pending)):
+        suggestions = self._repeat(n, pending, rng) if self.repeat_share else []
+        for proposer, share in self._shares(n - len(suggestions), len(pending)):
             X, meta = proposer.propose(share, rows, taken, rng)
             rows += list(X)
             suggestions += suggest(self.space, X, meta)
@@ -275,10 +333,30 @@ class Ambs(DistinctSearcher):
             suggestions += suggest(self.space, self._random(n - len(suggestions), taken, rng))
         return suggestions
 
+    def _repeat(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Suggestion]:
+        """Return suggestions of configs that were tried, those with the best predicted means."""
+        n_wanted = int(np.count_nonzero(rng.random(n) < self.repeat_share))
+        if not n_wanted or not self._working:
+            return []
+        proposer = self._proposers[0]
+        proposer.sync()
+        X = np.array(list(self._working.values()))
+        mean, _ = proposer.belief().moments(proposer.place(X))
+        counts = dict(self._counts)
+        for each in pending:
+            key = self._pending_rows[each.trial_id][1]
+            counts[key] = counts.get(key, 0) + 1
+        found: list[FloatArray] = []
+        keys = list(self._working)
+        for index in np.argsort(mean, kind="stable"):
+            n_left = MAX_REPEATS - counts.get(keys[index], 0)
+            found += [X[index]] * min(n_left, n_wanted - len(found))
+        return suggest(self.space, np.array(found), {"is_repeat": True}) if found else []
+
     def _shares(self, n: int, n_pending: int) -> list[tuple[Proposer, int]]:
         """Return who proposes how many of `n`: several surrogates take turns while that pays."""
         able = self._proposers
-        if len(able[0].model.training) > MIXED_UNTIL_FINISHED or n_pending + n > MIXED_UNTIL_PENDING:
+        if able[0].n_told > MIXED_UNTIL_FINISHED or n_pending + n > MIXED_UNTIL_PENDING:
             able = able[-1:]
         turns = [(self._n_suggested + each) % len(able) for each in range(n)]
         return [(able[each], turns.count(each)) for each in dict.fromkeys(turns)]

@@ -63,6 +63,17 @@ class Searcher(ABC):
         self._unfolded: dict[int, Trial] = {}
         self._folded: set[int] = set()
 
+    def expect(self, n_objectives: int, constraints: Sequence[Constraint] = ()) -> None:
+        """Say what results will look like, before the first of them is told.
+
+        Raises
+        ------
+        SearchError
+            If the searcher cannot learn from that.
+        """
+        del n_objectives
+        self.constraints = tuple(constraints)
+
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Suggestion]:
         """Suggest up to `n` trials.
 

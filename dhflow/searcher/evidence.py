@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from dhflow.constraint import Constraint, value_in
 from dhflow.trial import Trial, TrialStatus
 
 FULL_BUDGET = math.inf
@@ -19,15 +20,29 @@ class Evidence(NamedTuple):
     ----------
     place : int
         Of the trial in its batch.
-    loss : float
-        Minimised; NaN for a failure.
-    censored : bool
-        The trial was stopped early: `loss` belongs to a lower budget.
+    losses : tuple of float
+        One for each objective, minimised and finite; empty for a failure.
+    is_censored : bool
+        The trial was stopped early: its losses belong to a lower budget.
+    is_feasible : bool
+        It did not fail, and it meets the constraints.
+    excesses : tuple of float
+        By how much the value of each constraint lies beyond its bound, negative where it is met.
+    seconds : float
+        How long it took; NaN where that is not known.
     """
 
     place: int
-    loss: float
-    censored: bool
+    losses: tuple[float, ...]
+    is_censored: bool = False
+    is_feasible: bool = True
+    excesses: tuple[float, ...] = ()
+    seconds: float = math.nan
+
+    @property
+    def loss(self) -> float:
+        """The first loss; NaN for a failure."""
+        return self.losses[0] if self.losses else math.nan
 
 
 def budget_of(trial: Trial) -> float:
@@ -41,8 +56,14 @@ def highest_budget(trials: Iterable[Trial], at_least: float = 0.0) -> float:
     return max(at_least, max(completed, default=0.0))
 
 
-def read_evidence(trials: Iterable[Trial], budget: float) -> list[Evidence]:
-    """Return what `trials` say about the objective at `budget`.
+def read_evidence(trials: Iterable[Trial], budget: float, constraints: Sequence[Constraint] = ()) -> list[Evidence]:
+    """Return what `trials` say about the objectives at `budget`.
+
+    Parameters
+    ----------
+    trials : iterable of Trial
+    budget : float
+    constraints : sequence of Constraint
 
     Notes
     -----
@@ -52,13 +73,16 @@ def read_evidence(trials: Iterable[Trial], budget: float) -> list[Evidence]:
     """
     found = []
     for place, trial in enumerate(trials):
-        loss = trial.losses[0] if trial.losses and math.isfinite(trial.losses[0]) else math.nan
+        losses = trial.losses if all(map(math.isfinite, trial.losses)) else ()
+        seconds = math.nan if trial.duration_s is None else trial.duration_s
         if trial.status is TrialStatus.COMPLETED:
-            if budget_of(trial) == budget or math.isnan(loss):
-                found.append(Evidence(place, loss, censored=False))
+            if budget_of(trial) == budget or not losses:
+                excesses = tuple(each.excess(value_in(trial, each.name)) for each in constraints) if losses else ()
+                is_feasible = bool(losses) and not any(each > 0 for each in excesses)
+                found.append(Evidence(place, losses, is_feasible=is_feasible, excesses=excesses, seconds=seconds))
         elif trial.status is TrialStatus.STOPPED:
-            if not math.isnan(loss):
-                found.append(Evidence(place, loss, censored=True))
+            if losses:
+                found.append(Evidence(place, losses, is_censored=True))
         elif trial.status is TrialStatus.FAILED:
-            found.append(Evidence(place, math.nan, censored=False))
+            found.append(Evidence(place, (), is_feasible=False))
     return found

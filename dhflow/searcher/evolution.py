@@ -119,9 +119,9 @@ class EvolutionarySearcher(DistinctSearcher):
             # Losses of lower budgets are not comparable.
             self._budget = budget
             self._individuals, self._n_completed = [], 0
-        for place, loss, censored in read_evidence(trials, self._budget):
-            is_known = not censored and not math.isnan(loss) and all(map(math.isfinite, trials[place].losses))
-            self._individuals.append(Individual(trials[place].losses if is_known else _UNKNOWN, X[place]))
+        for each in read_evidence(trials, self._budget):
+            is_known = bool(each.losses) and not each.is_censored
+            self._individuals.append(Individual(each.losses if is_known else _UNKNOWN, X[each.place]))
             self._n_completed += is_known
         self._individuals = self._survivors(self._individuals)
 

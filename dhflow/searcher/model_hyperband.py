@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dhflow.searcher.asha import Asha
 from dhflow.searcher.bracket import hyperband_brackets
 from dhflow.searcher.distinct import Taken
+from dhflow.searcher.evidence import Evidence
 from dhflow.searcher.features import Features
 from dhflow.searcher.option import check_count, check_share
 from dhflow.searcher.proposer import Proposer, ProposerOptions
@@ -115,20 +116,21 @@ class ModelHyperband(Asha):
         for trial, row in zip(trials, X, strict=True):
             if trial.status in (TrialStatus.LOST, TrialStatus.STOPPED):
                 continue
-            level, loss = self._level(trial.budget), math.nan
+            level = self._level(trial.budget)
+            losses: tuple[float, ...] = ()
             if trial.status is TrialStatus.COMPLETED and trial.losses and math.isfinite(trial.losses[0]):
-                loss = trial.losses[0]
+                losses = trial.losses
                 self._highest = max(self._highest, level)
             for each in self._proposers:
-                each.tell(row[None], [loss], [False], level=level)
+                each.tell(row[None], [Evidence(0, losses)], level=level)
 
     def _new(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
-        training = self._proposers[0].model.training
-        is_ready = training.n_completed >= self.n_initial
+        n_told = self._proposers[0].n_told
+        is_ready = self._proposers[0].n_completed >= self.n_initial
         n_modelled = int(np.count_nonzero(rng.random(n) >= self.random_share)) if is_ready else 0
         found: list[Suggestion] = []
         if n_modelled:
-            is_large = len(training) > UNTIL_FINISHED or len(pending) + n > UNTIL_PENDING
+            is_large = n_told > UNTIL_FINISHED or len(pending) + n > UNTIL_PENDING
             proposer = self._proposers[-1 if is_large else 0]
             proposer.level = self._highest
             rows = [self._pending_rows[each.trial_id][0] for each in pending]

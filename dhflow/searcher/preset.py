@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dhflow.searcher.ambs import Ambs
+from dhflow.searcher.ambs import Ambs, AmbsFailed
 from dhflow.searcher.proposer import Liar
 from dhflow.searcher.scoring import Acquisition
 from dhflow.space import SearchSpace
-from dhflow.surrogate.training import FailedAs
 
 
 class Auto(Ambs):
@@ -24,8 +23,8 @@ class Auto(Ambs):
     seed : int
     n_initial : int, optional
         Finished trials before the models take over; ``max(10, d)`` for d parameters unless given.
-    failed : {"worst", "mean", "leave_out"}
-        What a failed trial is told as; see :class:`~dhflow.searcher.ambs.Ambs`.
+    failed, cost_aware, repeat_share
+        See :class:`~dhflow.searcher.ambs.Ambs`.
 
     Notes
     -----
@@ -39,10 +38,24 @@ class Auto(Ambs):
     name: ClassVar[str] = "auto"
 
     def __init__(
-        self, space: SearchSpace, *, seed: int = 0, n_initial: int | None = None, failed: FailedAs = "worst"
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        n_initial: int | None = None,
+        failed: AmbsFailed = "worst",
+        cost_aware: bool = False,
+        repeat_share: float = 0.0,
     ) -> None:
         super().__init__(
-            space, seed=seed, n_initial=n_initial, initial_design="sobol", surrogate="mixed", failed=failed
+            space,
+            seed=seed,
+            n_initial=n_initial,
+            initial_design="sobol",
+            surrogate="mixed",
+            failed=failed,
+            cost_aware=cost_aware,
+            repeat_share=repeat_share,
         )
 
 
@@ -60,7 +73,8 @@ class GaussianProcessSearch(Ambs):
         Weight of the uncertainty in "lcb".
     liar : {"believer", "min", "mean", "max"}
         What the process is told of a pending trial.
-    failed : {"worst", "mean", "leave_out"}
+    failed, cost_aware, repeat_share
+        See :class:`~dhflow.searcher.ambs.Ambs`.
 
     Notes
     -----
@@ -83,7 +97,9 @@ class GaussianProcessSearch(Ambs):
         acquisition: Acquisition = "log_ei",
         kappa: float = 1.96,
         liar: Liar = "believer",
-        failed: FailedAs = "worst",
+        failed: AmbsFailed = "worst",
+        cost_aware: bool = False,
+        repeat_share: float = 0.0,
     ) -> None:
         super().__init__(
             space,
@@ -95,4 +111,6 @@ class GaussianProcessSearch(Ambs):
             kappa=kappa,
             liar=liar,
             failed=failed,
+            cost_aware=cost_aware,
+            repeat_share=repeat_share,
         )

@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from dhflow.searcher.candidate import Candidates
 from dhflow.searcher.distinct import Taken
+from dhflow.searcher.evidence import Evidence
 from dhflow.searcher.features import Features
 from dhflow.searcher.scoring import PORTFOLIO, Acquisition, Hedge, KappaSchedule, Rule
 from dhflow.space import SearchSpace
+from dhflow.surrogate.array import IntArray
 from dhflow.surrogate.belief import Belief, PenalisedBelief, Places, Surrogate, joined
 from dhflow.surrogate.blas import single_threaded
 
@@ -31,7 +33,7 @@ Multipoint = Literal["conditioned", "penalised", "naive"]
 MULTIPOINTS: tuple[Multipoint, ...] = get_args(Multipoint)
 
 _LIES: dict[str, Callable[[FloatArray], np.floating[Any]]] = {"min": np.min, "mean": np.mean, "max": np.max}
-_N_INCUMBENTS = 10
+N_INCUMBENTS = 10
 """Best trials, and later best candidates, whose neighbours are looked at."""
 _CLIMB_ROUNDS = 4
 
@@ -77,11 +79,20 @@ class Proposer:
         self._features = features
         self._hedge = Hedge()
 
-    def tell(
-        self, X: FloatArray, losses: Sequence[float], censored: Sequence[bool], *, level: float | None = None
-    ) -> None:
-        """Tell the model of trials, at this budget."""
+    @property
+    def n_told(self) -> int:
+        """How many trials it was told of."""
+        return len(self.model.training)
+
+    @property
+    def n_completed(self) -> int:
+        """How many of them tell what the objective is."""
+        return self.model.training.n_completed
+
+    def tell(self, X: FloatArray, evidence: Sequence[Evidence], *, level: float | None = None) -> None:
+        """Tell the model of trials at X (k, d), at this budget."""
         features = self._features.of(X, self.level if level is None else level)
+        losses, censored = [each.loss for each in evidence], [each.is_censored for each in evidence]
         self.model.training.append(features, losses, censored)
 
     def tell_nominees(self, nominees: FloatArray) -> None:
@@ -102,7 +113,7 @@ class Proposer:
         rng : Generator
         """
         with single_threaded() if self.model.uses_blas else nullcontext():
-            self.n_fitted += self.model.sync()
+            self.sync()
             belief = self.belief(pending)
             X, places, scores = self._pool(belief, self._rule(belief, rng), taken, rng)
             meta = self._nominees(X, belief, places)
@@ -111,14 +122,20 @@ class Proposer:
             taken.add(key)
         return chosen, meta
 
+    def sync(self) -> None:
+        """Bring the model to the state that belongs to the told trials."""
+        self.n_fitted += self.model.sync()
+
     def belief(self, pending: Sequence[FloatArray] = ()) -> Belief:
         """Return what the model believes of the trials it was told before its last sync, with lies about others."""
-        belief = self.model.belief()
-        if self.options.multipoint == "penalised":
-            belief = PenalisedBelief(belief)
+        belief = self._new_belief()
         if len(pending) and self.options.multipoint != "naive":
             self._tell_lies(belief, self.place(np.array(pending)))
         return belief
+
+    def _new_belief(self) -> Belief:
+        belief = self.model.belief()
+        return PenalisedBelief(belief) if self.options.multipoint == "penalised" else belief
 
     def place(self, X: FloatArray) -> Places:
         """Look configs up (k, d)."""
@@ -126,11 +143,7 @@ class Proposer:
 
     def _tell_lies(self, belief: Belief, places: Places) -> None:
         """Tell the belief the lie about each point."""
-        if self.options.liar == "believer":
-            lies = belief.mean(places)
-        else:
-            lies = np.full(len(places), _LIES[self.options.liar](self.model.targets))
-        belief.add(places, lies)
+        tell_lies(belief, places, self.options.liar, self.model.targets)
 
     def _rule(self, belief: Belief, rng: np.random.Generator) -> Rule:
         """Return what scores the candidates for the next suggestion."""
@@ -145,11 +158,11 @@ class Proposer:
     ) -> tuple[FloatArray, Places, FloatArray]:
         """Return untried candidates, each once, with their places and scores."""
         n, candidates = self.options.n_candidates, self._candidates
-        X = np.concatenate([candidates.sample(n, rng), candidates.neighbours(self._incumbents(), n // 2, rng)])
+        X = np.concatenate([candidates.sample(n, rng), candidates.neighbours(self._incumbents(rule), n // 2, rng)])
         places = [self.place(X)]
         scores = rule.scores(belief, places[0])
         for _ in range(_CLIMB_ROUNDS):
-            top = X[np.argpartition(scores, _N_INCUMBENTS)[:_N_INCUMBENTS]]
+            top = X[np.argpartition(scores, N_INCUMBENTS)[:N_INCUMBENTS]]
             more = candidates.neighbours(top, n // 5, rng)
             places.append(self.place(more))
             scores = np.concatenate([scores, rule.scores(belief, places[-1])])
@@ -159,12 +172,18 @@ class Proposer:
             if key not in taken:
                 first.setdefault(key, index)
         fresh = list(first.values())
-        return X[fresh], joined(places).take(fresh), scores[fresh]
+        return X[fresh], self._join(places).take(fresh), scores[fresh]
 
-    def _incumbents(self) -> FloatArray:
-        training = self.model.training
-        best = training.best(self.model.rows, _N_INCUMBENTS)
-        return training.X[best, : len(self._space)].astype(np.float64)
+    def _join(self, parts: Sequence[Places]) -> Places:
+        return joined(parts)
+
+    def _incumbents(self, rule: Rule) -> FloatArray:
+        """Return the configs (k, d) of the best trials."""
+        del rule
+        return self._configs(self.model.training.best(self.model.rows, N_INCUMBENTS))
+
+    def _configs(self, rows: IntArray) -> FloatArray:
+        return self.model.training.X[rows, : len(self._space)].astype(np.float64)
 
     def _pick(self, n: int, places: Places, scores: FloatArray, belief: Belief, rng: np.random.Generator) -> list[int]:
         """Return which `n` candidates to try, the best first; each becomes a lie before the next is chosen."""
@@ -185,3 +204,9 @@ class Proposer:
         best = float(self.model.targets.min())
         rules = [Rule(each, best, self.options.kappa.kappa) for each in PORTFOLIO]
         return {"nominees": [X[int(each.scores(belief, places).argmin())].tolist() for each in rules]}
+
+
+def tell_lies(belief: Belief, places: Places, liar: Liar, targets: FloatArray) -> None:
+    """Tell a belief the lie about each point; `targets` (m,) are those of the told trials."""
+    lies = belief.mean(places) if liar == "believer" else np.full(len(places), _LIES[liar](targets))
+    belief.add(places, lies)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dhflow.constraint import Constraint
@@ -24,7 +24,7 @@ from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
 
 _REGISTRY: dict[str, type[Searcher]] = {}
-_NOT_OPTIONS = frozenset({"self", "space", "seed", "n_objectives", "constraints", "budget_range"})
+_NOT_OPTIONS = frozenset({"self", "space", "seed", "budget_range"})
 
 
 def register_searcher(searcher: type[Searcher]) -> type[Searcher]:
@@ -64,7 +64,7 @@ def make_searcher(
     *,
     seed: int = 0,
     n_objectives: int = 1,
-    constraints: tuple[Constraint, ...] = (),
+    constraints: Sequence[Constraint] = (),
     budget_range: tuple[float, float] | None = None,
     **options: Any,
 ) -> Searcher:
@@ -78,8 +78,8 @@ def make_searcher(
     seed : int
         Fixes the search; a ready object keeps its own.
     n_objectives : int
-    constraints : tuple of Constraint
-        On what the objective returns; a ready object gets them too.
+    constraints : sequence of Constraint
+        What the objective's results must meet.
     budget_range : (float, float), optional
         The problem's smallest and full budget, for searchers over budgets.
     **options
@@ -100,18 +100,17 @@ def make_searcher(
         made = made_from(space, seed=seed, **options, **budgets)
         # Defaults too: a later version's may be others.
         made.options = {name: _as_json(each) for name, each in {**searcher_options(made_from), **options}.items()}
-    check_objectives(made, n_objectives)
-    made.constraints = constraints
+    expect(made, n_objectives, constraints)
     return made
 
 
-def check_objectives(searcher: Searcher, n_objectives: int) -> None:
-    """Refuse a searcher that cannot learn from so many objectives.
+def expect(searcher: Searcher, n_objectives: int, constraints: Sequence[Constraint]) -> None:
+    """Tell a searcher what results will look like.
 
     Raises
     ------
     SearchError
-        If it cannot; the message names those that can.
+        If it cannot learn from so many objectives; the message names those that can.
     """
     most = searcher.max_objectives
     if most is not None and n_objectives > most:
@@ -120,6 +119,7 @@ def check_objectives(searcher: Searcher, n_objectives: int) -> None:
             f"{_label(type(searcher))} takes {most} objective{'s' if most > 1 else ''}, not {n_objectives}; "
             f"any number: {', '.join(able)}"
         )
+    searcher.expect(n_objectives, constraints)
 
 
 def searcher_class(searcher: str | type[Searcher]) -> type[Searcher]:

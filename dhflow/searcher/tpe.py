@@ -242,7 +242,7 @@ class Tpe(DistinctSearcher):
         evidence = read_evidence(trials, self._budget)
         if evidence:
             rows = X[[each.place for each in evidence]]
-            unknown = [np.isnan(each.loss) or each.censored for each in evidence]
+            unknown = [np.isnan(each.loss) or each.is_censored for each in evidence]
             losses = np.where(unknown, np.inf, [each.loss for each in evidence])
             self._observed.append(rows, self.space.active(rows), losses)
 

@@ -77,6 +77,11 @@ class TestAmbsNaive(_Registered):
     options: ClassVar[dict[str, Any]] = {"initial_design": "lhs", "multipoint": "naive", "failed": "leave_out"}
 
 
+class TestAmbsOfEverything(_Registered):
+    searcher = "ambs"
+    options: ClassVar[dict[str, Any]] = {"failed": "infeasible", "cost_aware": True, "surrogate": "mixed"}
+
+
 class TestTpe(_Registered):
     searcher = "tpe"
 

@@ -34,7 +34,7 @@ COMPLETED, FAILED, STOPPED, LOST = (
 )
 def test_what_a_trial_says(given: Trial, loss: float | None, censored: bool) -> None:
     (found,) = read_evidence([given], FULL_BUDGET)
-    assert (found.place, found.censored) == (0, censored)
+    assert (found.place, found.is_censored) == (0, censored)
     assert math.isnan(found.loss) if loss is None else found.loss == loss
 
 

@@ -166,7 +166,7 @@ def test_what_a_searcher_cannot_take_is_a_value_error(package: Any) -> None:
         (of({}), {}),
         (of({"f": "EXPLORE"}), {}),
         (of({"f": "MINIMIZE"}, y="CONTEXTUAL"), {}),
-        (of({"f": "MINIMIZE", "g": "MAXIMIZE"}), {}),
+        (of({"f": "MINIMIZE", "g": "MAXIMIZE"}), {"searcher": "tpe"}),
         (of({"f": "MINIMIZE"}), {"searcher": "none such"}),
         (of({"f": "MINIMIZE"}), {"searcher": "tpe", "kappa": 1}),
     ]:
