@@ -86,6 +86,22 @@ class Result:
         return best
 
     @property
+    def recommended(self) -> Trial:
+        """The trial whose config a model of all trials predicts to be best: of a noisy objective not always `best`.
+
+        See :func:`dhflow.searcher.recommend.recommend`.
+
+        Raises
+        ------
+        SearchError
+            As :attr:`best`.
+        """
+        from dhflow.searcher.recommend import recommend
+
+        best = self.best
+        return recommend(self.space, self.trials, self.constraints) or best
+
+    @property
     def pareto(self) -> list[Trial]:
         """The Pareto set: completed trials, of the highest completed budget, that no other one dominates.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dhflow import Study
 from dhflow.constraint import Constraint
 from dhflow.errors import SearchError
 from dhflow.pareto import hypervolume
@@ -143,6 +144,18 @@ def test_a_noisy_objective_is_measured_again_where_it_seems_best() -> None:
     again = make_searcher("gp", SQUARE, seed=0, repeat_share=0.5)
     study.tell_again(again)
     assert again.ask(3) == study.searcher.ask(3)
+
+
+def test_what_is_recommended_is_not_the_luckiest() -> None:
+    rng = np.random.default_rng(3)
+    study = Study(SQUARE, searcher="random", seed=1)
+    lucky = {"x": 0.9, "y": 0.9}
+    for config in [*SQUARE.sample(60, rng), lucky]:
+        true = (config["x"] - 0.4) ** 2 + (config["y"] - 0.4) ** 2
+        study.add_trials([config], [-1.0 if config is lucky else true])
+    result = study.result
+    assert dict(result.best.config) == lucky
+    assert math.dist(result.recommended.config.values(), (0.4, 0.4)) < 0.2
 
 
 @pytest.mark.parametrize(
