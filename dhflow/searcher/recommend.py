@@ -32,8 +32,8 @@ def recommend(space: SearchSpace, trials: Iterable[Trial], constraints: Sequence
 
     Notes
     -----
-    The best value seen is the luckiest one. After 100 noisy trials of `gp` the true regret of the recommended config was
-    half of that of the best seen on Branin (noise 5), and four fifths on Hartmann-6 (noise 0.3).
+    The best value seen is the luckiest one. After 100 noisy trials of `gp` the true regret of the recommended config
+    was half of that of the best seen on Branin (noise 5), and four fifths on Hartmann-6 (noise 0.3).
     """
     finished = sorted((each for each in trials if each.is_finished), key=lambda each: each.trial_id)
     budget = highest_budget(finished)
