@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,21 @@ class ProposerOptions:
     liar: Liar
     multipoint: Multipoint
     n_candidates: int
+
+
+class Pool(NamedTuple):
+    """Candidates of one ask.
+
+    Parameters
+    ----------
+    X : (k, d)
+    places : Places
+    scores : (k,)
+    """
+
+    X: FloatArray
+    places: Places
+    scores: FloatArray
 
 
 class Proposer:
@@ -115,12 +130,10 @@ class Proposer:
         with single_threaded() if self.model.uses_blas else nullcontext():
             self.sync()
             belief = self.belief(pending)
-            X, places, scores = self._pool(belief, self._rule(belief, rng), taken, rng)
-            meta = self._nominees(X, belief, places)
-            chosen = X[self._pick(n, places, scores, belief, rng)]
-        for key in self._space.keys(chosen):
-            taken.add(key)
-        return chosen, meta
+            pool = self._pool(belief, self._rule(belief, rng), rng)
+            meta = self._nominees(pool, belief)
+            chosen = self._pick(n, pool, belief, taken, rng)
+        return pool.X[chosen], meta
 
     def sync(self) -> None:
         """Bring the model to the state that belongs to the told trials."""
@@ -153,10 +166,8 @@ class Proposer:
         kappa = self.options.kappa.at(self.model.training.n_completed, rng)
         return Rule(name, float(self.model.targets.min()), kappa)
 
-    def _pool(
-        self, belief: Belief, rule: Rule, taken: Taken, rng: np.random.Generator
-    ) -> tuple[FloatArray, Places, FloatArray]:
-        """Return untried candidates, each once, with their places and scores."""
+    def _pool(self, belief: Belief, rule: Rule, rng: np.random.Generator) -> Pool:
+        """Return candidates; some may be tried, or there twice."""
         n, candidates = self.options.n_candidates, self._candidates
         X = np.concatenate([candidates.sample(n, rng), candidates.neighbours(self._incumbents(rule), n // 2, rng)])
         places = [self.place(X)]
@@ -167,12 +178,7 @@ class Proposer:
             places.append(self.place(more))
             scores = np.concatenate([scores, rule.scores(belief, places[-1])])
             X = np.concatenate([X, more])
-        first: dict[bytes, int] = {}
-        for index, key in enumerate(self._space.keys(X)):
-            if key not in taken:
-                first.setdefault(key, index)
-        fresh = list(first.values())
-        return X[fresh], self._join(places).take(fresh), scores[fresh]
+        return Pool(X, self._join(places), scores)
 
     def _join(self, parts: Sequence[Places]) -> Places:
         return joined(parts)
@@ -185,25 +191,36 @@ class Proposer:
     def _configs(self, rows: IntArray) -> FloatArray:
         return self.model.training.X[rows, : len(self._space)].astype(np.float64)
 
-    def _pick(self, n: int, places: Places, scores: FloatArray, belief: Belief, rng: np.random.Generator) -> list[int]:
-        """Return which `n` candidates to try, the best first; each becomes a lie before the next is chosen."""
+    def _pick(self, n: int, pool: Pool, belief: Belief, taken: Taken, rng: np.random.Generator) -> list[int]:
+        """Return up to `n` untried candidates, the best first; each becomes a lie before the next is chosen."""
+        X, places, scores = pool
         chosen: list[int] = []
-        while len(chosen) < min(n, len(scores)):
-            if chosen:
+        is_open = np.ones(len(X), np.bool_)
+        while len(chosen) < n and is_open.any():
+            index = int(np.where(is_open, scores, np.inf).argmin())
+            if not is_open[index]:  # what is left has an infinite score
+                index = int(is_open.argmax())
+            is_open[index] = False
+            (key,) = self._space.keys(X[index : index + 1])
+            if key in taken:
+                # Seldom: looked up for all only now.
+                is_open &= [each not in taken for each in self._space.keys(X)]
+                continue
+            taken.add(key)
+            chosen.append(index)
+            if len(chosen) < n:
                 if self.options.multipoint != "naive":
                     self._tell_lies(belief, places.take(chosen[-1:]))
                 scores = self._rule(belief, rng).scores(belief, places)
-                scores[chosen] = np.inf
-            chosen.append(int(scores.argmin()))
         return chosen
 
-    def _nominees(self, X: FloatArray, belief: Belief, places: Places) -> dict[str, Any]:
+    def _nominees(self, pool: Pool, belief: Belief) -> dict[str, Any]:
         """Return what each member of the portfolio likes best, to be judged by when the trials are told."""
-        if self.options.acquisition != "hedge" or not len(X):
+        if self.options.acquisition != "hedge":
             return {}
         best = float(self.model.targets.min())
         rules = [Rule(each, best, self.options.kappa.kappa) for each in PORTFOLIO]
-        return {"nominees": [X[int(each.scores(belief, places).argmin())].tolist() for each in rules]}
+        return {"nominees": [pool.X[int(each.scores(belief, pool.places).argmin())].tolist() for each in rules]}
 
 
 def tell_lies(belief: Belief, places: Places, liar: Liar, targets: FloatArray) -> None:
