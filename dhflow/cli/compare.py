@@ -118,6 +118,7 @@ class _Progress:
         self._n += 1
         best = "no value" if run.final is None else f"best {format_value(run.final)}"
         failed = f", {run.n_failed} failed" if run.n_failed else ""
+        failed += f", {run.n_infeasible} infeasible" if run.n_infeasible else ""
         trials = count(len(run.values), "trial")
         click.echo(f"dhflow: run {self._n}: {run.searcher}, repeat {run.repeat}: {best}, {trials}{failed}", err=True)
 
@@ -129,6 +130,9 @@ def table_lines(comparison: Comparison) -> list[str]:
     titles += ["good trials"] if comparison.threshold is not None else []
     titles += ["busy", "trials/h", "trials", "failed"]
     body = [_cells(each, is_base=each["searcher"] == comparison.base, comparison=comparison) for each in rows]
+    if any(each["infeasible"] for each in rows):
+        titles.append("infeasible")
+        body = [[*cells, str(each["infeasible"])] for cells, each in zip(body, rows, strict=True)]
     lines = columns([titles, *body])
     name = comparison.problem or "the problem"
     head = f"{name}: {count(len(comparison.repeats), 'repeat')}; {objective.name} is {objective.direction}d"

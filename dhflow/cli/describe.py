@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.cli.report import spread
+from dhflow.constraint import is_feasible
 from dhflow.errors import UnknownTrialError
 from dhflow.flow.outcome import INTERRUPTED
 from dhflow.flow.run_directory import attempt_path, run_path
@@ -58,14 +59,19 @@ def find_trial(result: Result, trial_id: int) -> Trial:
 
 
 def best_trials(result: Result, top: int) -> list[Trial]:
-    """Return the completed trials, those of the highest budget first, then by objective.
+    """Return the completed trials: those that meet the constraints first, of the highest budget, then by objective.
 
     With several objectives, those of the Pareto set that lie furthest apart, by the first one.
     """
     if len(result.objectives) > 1:
         return spread(result.pareto, top)
     completed = [each for each in result.trials if each.status is TrialStatus.COMPLETED and each.losses]
-    return sorted(completed, key=lambda each: (-_budget_rank(each), each.losses[0], each.trial_id))[:top]
+    constraints = result.constraints
+
+    def rank(trial: Trial) -> tuple[bool, float, float, int]:
+        return (not is_feasible(trial, constraints), -_budget_rank(trial), trial.losses[0], trial.trial_id)
+
+    return sorted(completed, key=rank)[:top]
 
 
 def failure_groups(result: Result) -> list[FailureGroup]:
@@ -130,11 +136,12 @@ def study_json(result: Result, *, top: int) -> dict[str, Any]:
         "seed": header.seed if header else None,
         "space": header.space if header else None,
         "objectives": [asdict(each) for each in result.objectives],
+        "constraints": [each.text for each in result.constraints],
         "running": owner(result),
         "status": status_counts(result.trials),
         "summary": result.summary(),
-        "default": None if result.default is None else trial_json(result.default),
-        "top": [trial_json(each) for each in best_trials(result, top)],
+        "default": None if result.default is None else trial_json(result.default, result),
+        "top": [trial_json(each, result) for each in best_trials(result, top)],
         "failures": [
             {**asdict(each.example), "trials": each.trial_ids, "retried": each.n_retried}
             for each in failure_groups(result)
@@ -147,8 +154,8 @@ def study_json(result: Result, *, top: int) -> dict[str, Any]:
     }
 
 
-def trial_json(trial: Trial, result: Result | None = None) -> dict[str, Any]:
-    """Return a trial for a program; with `result`, also its learning curve and where its files lie."""
+def trial_json(trial: Trial, result: Result, *, with_files: bool = False) -> dict[str, Any]:
+    """Return a trial for a program; if `with_files`, also its learning curve and where its files lie."""
     data: dict[str, Any] = {
         "trial_id": trial.trial_id,
         "status": trial.status.value,
@@ -163,7 +170,9 @@ def trial_json(trial: Trial, result: Result | None = None) -> dict[str, Any]:
         "seed": trial.seed,
         "attempts": [{**asdict(each), "status": each.status.value} for each in trial.attempts],
     }
-    if result is not None and result.history is not None:
+    if result.constraints:
+        data["feasible"] = result.is_feasible(trial) if trial.values else None
+    if with_files and result.history is not None:
         data["curve"] = [each._asdict() for each in result.measurements(trial.trial_id)]
         for each, attempt in zip(data["attempts"], trial.attempts, strict=True):
             where = attempt_directory(result, trial, attempt)

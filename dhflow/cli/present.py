@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dhflow.cli import describe
-from dhflow.cli.report import columns, objective_cells, pareto_title, trial_counts, utilisation_text
+from dhflow.cli.report import (
+    columns,
+    constraints_text,
+    is_marked_infeasible,
+    objective_cells,
+    pareto_title,
+    trial_counts,
+    utilisation_text,
+)
+from dhflow.constraint import violations
 from dhflow.flow.text import count, format_config, format_duration, format_value
 from dhflow.trial import TrialSource
 
@@ -74,6 +83,7 @@ def one_trial(result: Result, trial: Trial) -> None:
         ("status", trial.status.value),
         *((name, format_value(value)) for name, value in trial.values.items()),
         *((name, format_value(value)) for name, value in trial.metrics.items()),
+        *_constraint_facts(result, trial),
         ("from", _source_text(trial)),
         ("budget", "" if trial.budget is None else format_value(trial.budget)),
         ("seed", str(trial.seed)),
@@ -96,6 +106,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     facts = [
         ("history", f"{result.history}, since {_when(header.created_at)}" if header else str(result.history)),
         ("objective" if len(directions) == 1 else "objectives", "; ".join(directions)),
+        ("constraints", constraints_text(result)),
         ("best", _best_fact(result)),
         ("trials", trial_counts(result)),
         ("space", f"{count(len(names), 'parameter')}: {', '.join(names)}"),
@@ -132,6 +143,14 @@ def _ended(result: Result) -> str:
     return result.reason
 
 
+def _constraint_facts(result: Result, trial: Trial) -> list[tuple[str, str]]:
+    """Return for each constraint whether a trial with values meets it, or by how much not."""
+    if not trial.values:
+        return []
+    by = zip(result.constraints, violations(trial, result.constraints), strict=True)
+    return [("constraint", f"{each.text}: {f'violated by {format_value(far)}' if far else 'met'}") for each, far in by]
+
+
 def _best_title(result: Result, best: list[Trial], top: int) -> str:
     if len(result.objectives) > 1:
         return pareto_title(result.pareto, len(result), top)
@@ -140,6 +159,8 @@ def _best_title(result: Result, best: list[Trial], top: int) -> str:
 
 def _best_row(result: Result, trial: Trial) -> list[str]:
     marks = [] if trial.source is TrialSource.SEARCHER else [trial.source.value]
+    if is_marked_infeasible(result, trial):
+        marks.append("infeasible")
     if trial.budget is not None:
         marks.append(f"budget {format_value(trial.budget)}")
     duration = "" if trial.duration_s is None else format_duration(trial.duration_s)

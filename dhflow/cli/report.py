@@ -31,14 +31,15 @@ def report(result: Result, history: Path, *, keep: str = "all", figure: str | No
     Raises
     ------
     SearchError
-        If no trial has completed; all the rest is printed first.
+        If no trial that meets the constraints has completed; all the rest is printed first.
     """
-    has_best = any(each.status.value == "completed" for each in result.trials)
+    has_best = bool(result.pareto)
     if has_best:
         lines = best_lines(result) if len(result.objectives) == 1 else pareto_lines(result)
         click.echo("\n".join(["", *lines, ""]))
     facts = [
         ("trials", trial_counts(result)),
+        ("constraints", constraints_text(result)),
         ("workers", utilisation_text(result.utilisation)),
         ("ended", result.reason),
         ("history", str(history)),
@@ -64,8 +65,11 @@ def best_lines(result: Result) -> list[str]:
     rows += [(name, *_settings(name, best, beside)) for name in names]
     if best.budget is not None:
         rows.append(("budget", format_value(best.budget), *([_budget(beside)] if beside else [])))
-    rows += [(name, *_metrics(name, best, beside)) for name in list(best.metrics)[:_MAX_METRICS]]
-    title = ("", "best", "default") if beside else ("", "best")
+    # What a constraint is on comes first: it must not fall behind the last one shown.
+    metrics = [*dict.fromkeys([*(each.name for each in result.constraints), *best.metrics])]
+    shown = [name for name in metrics if name in best.metrics][:_MAX_METRICS]
+    rows += [(name, *_metrics(name, best, beside)) for name in shown]
+    title = ("", "best", _with_mark(result, beside, "default")) if beside else ("", "best")
     lines = [*head[:1], *(f"  {each}" for each in columns([title, *rows] if beside else rows))]
     if default is not None and default.trial_id == best.trial_id:
         lines.append("  no trial was better than the default config")
@@ -78,7 +82,7 @@ def pareto_lines(result: Result) -> list[str]:
     shown = spread(members, _MAX_MEMBERS)
     if default is not None and default.trial_id not in {each.trial_id for each in shown}:
         shown.append(default)
-    rows = [(_label(each), *objective_cells(result, each), format_config(each.config)) for each in shown]
+    rows = [(_label(result, each), *objective_cells(result, each), format_config(each.config)) for each in shown]
     names = [each.name for each in result.objectives]
     table = columns([("trial", *names, "config"), *rows])
     return [click.style(pareto_title(members, len(result), _MAX_MEMBERS), bold=True), *(f"  {each}" for each in table)]
@@ -115,8 +119,21 @@ def trial_counts(result: Result) -> str:
     for each in result.trials:
         counts[each.status.value] = counts.get(each.status.value, 0) + 1
     order = ("completed", "failed", "lost", "stopped", "running", "pending")
-    parts = ", ".join(f"{counts[each]} {each}" for each in order if each in counts)
-    return f"{len(result)}: {parts}" if parts else "none"
+    texts = {each: f"{counts[each]} {each}" for each in order if each in counts}
+    n_infeasible = result.n_infeasible
+    if n_infeasible:
+        texts["completed"] += f" ({n_infeasible} infeasible)"
+    return f"{len(result)}: {', '.join(texts.values())}" if texts else "none"
+
+
+def constraints_text(result: Result) -> str:
+    """Return what a trial must meet, or ""."""
+    return "; ".join(each.text for each in result.constraints)
+
+
+def is_marked_infeasible(result: Result, trial: Trial) -> bool:
+    """Tell whether a trial has values, and these violate a constraint."""
+    return bool(trial.values) and not result.is_feasible(trial)
 
 
 def utilisation_text(found: Utilisation | None) -> str:
@@ -140,8 +157,14 @@ def columns(rows: Iterable[Sequence[str]], gap: int = 2) -> list[str]:
     ]
 
 
-def _label(trial: Trial) -> str:
-    return f"{trial.trial_id} (default)" if trial.source.value == "default" else str(trial.trial_id)
+def _label(result: Result, trial: Trial) -> str:
+    if trial.source.value != "default":
+        return str(trial.trial_id)
+    return f"{trial.trial_id} ({'default, infeasible' if is_marked_infeasible(result, trial) else 'default'})"
+
+
+def _with_mark(result: Result, trial: Trial, title: str) -> str:
+    return f"{title} (infeasible)" if is_marked_infeasible(result, trial) else title
 
 
 def _values(best: Trial, beside: Trial | None) -> list[str]:

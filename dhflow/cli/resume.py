@@ -58,6 +58,7 @@ def command(
                 **(before.get("searcher_options", {}) if same_searcher else {}),
                 **scalars(searcher_set),
             },
+            constraints=before.get("constraints", ()),
             options=_merged(before.get("options", {}), run_settings(options)),
             figure=figure,
             progress=progress,
@@ -76,6 +77,7 @@ def last_plan(record: StudyRecord) -> dict[str, Any]:
     return {
         "searcher": known.get("name", DEFAULT_SEARCHER),
         "searcher_options": known.get("options", {}),
+        "constraints": record.header.constraints if record.header else (),
         "options": {name: value for name, value in info.get("limits", {}).items() if value is not None},
         "objective": info.get("objective", ""),
     }

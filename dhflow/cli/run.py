@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ class Plan:
         Go on from `history` if it is there.
     searcher : str
     searcher_options : mapping
+    constraints : sequence of str
+        Beside the problem's.
     seed : int, optional
     options : mapping
         Of :class:`~dhflow.flow.session.RunSettings`, JSON values only.
@@ -47,6 +49,7 @@ class Plan:
     resume: bool = False
     searcher: str = DEFAULT_SEARCHER
     searcher_options: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Sequence[str] = ()
     seed: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     figure: str | None = None
@@ -58,6 +61,7 @@ class Plan:
             "problem": self.reference.to_json(),
             "searcher": self.searcher,
             "searcher_options": dict(self.searcher_options),
+            "constraints": list(self.constraints),
             "options": dict(self.options),
         }
 
@@ -105,6 +109,7 @@ def _run_study(plan: Plan) -> Result:
             plan.problem,
             searcher=plan.searcher,
             searcher_options=plan.searcher_options,
+            constraints=plan.constraints,
             seed=plan.seed,
             history=plan.history,
             resume=plan.resume,

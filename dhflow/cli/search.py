@@ -16,6 +16,7 @@ from dhflow.cli.option import DEFAULT_SEARCHER, Setting, Verb, limit_options, ru
     examples=[
         "search digits.py --max-trials 30",
         "search digits.py --site-set workers=2 --wall-time 10m --plot digits.png",
+        'search digits.py --max-trials 100 --constraint "memory_gb <= 16" --constraint "latency_ms < 5"',
         "search digits.py:other --searcher random --history other.h5 --resume --max-trials 100",
     ],
 )
@@ -28,6 +29,13 @@ from dhflow.cli.option import DEFAULT_SEARCHER, Setting, Verb, limit_options, ru
 @click.option("--resume", is_flag=True, help="Go on from the history if it is there, start it if it is not.")
 @click.option("--searcher", default=DEFAULT_SEARCHER, show_default=True, help="Which searcher suggests configs.")
 @click.option("--searcher-set", multiple=True, type=Setting(), help="Option of the searcher, e.g. kappa=1.0.")
+@click.option(
+    "--constraint",
+    "constraints",
+    multiple=True,
+    metavar="TEXT",
+    help='Bound on what the objective returns, e.g. "memory_gb <= 16", beside the problem\'s; may be repeated.',
+)
 @click.option("--seed", type=int, help="Fixes the search; drawn and recorded when not given.")
 @limit_options
 @run_options
@@ -38,6 +46,7 @@ def command(
     resume: bool,
     searcher: str,
     searcher_set: Sequence[tuple[str, str]],
+    constraints: Sequence[str],
     seed: int | None,
     figure: str | None,
     progress: bool,
@@ -59,6 +68,7 @@ def command(
             resume=resume,
             searcher=searcher,
             searcher_options=scalars(searcher_set),
+            constraints=constraints,
             seed=seed,
             options=run_settings(options),
             figure=figure,

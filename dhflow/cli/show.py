@@ -37,7 +37,7 @@ def command(history: Path, *, top: int, failed: bool, trial_id: int | None, as_j
     if trial_id is not None:
         trial = describe.find_trial(result, trial_id)
         if as_json:
-            click.echo(json.dumps(describe.trial_json(trial, result), indent=2))
+            click.echo(json.dumps(describe.trial_json(trial, result, with_files=True), indent=2))
         else:
             present.one_trial(result, trial)
     elif as_json:

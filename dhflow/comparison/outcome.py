@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from dhflow.comparison.spec import SearcherSpec
 from dhflow.comparison.statistics import Interval, bootstrap_ratio, holm, paired_ranks, wilcoxon_signed_rank
+from dhflow.constraint import is_feasible
 from dhflow.errors import SearchError
 from dhflow.flow.standing import Standing
 from dhflow.objective import Objective
@@ -40,7 +41,8 @@ class Run:
     split : int, optional
         Split seed of the problem.
     values, best : tuple of float or None
-        For each finished trial, in the order in which they ended: its value, and the best one until then.
+        For each finished trial, in the order in which they ended: its value, and the best one until then. One that
+        violates a constraint has no value here.
     times_s : tuple of float
         When each ended, in seconds since the first trial started on a worker, pauses between sessions left out.
     utilisation : float, optional
@@ -48,6 +50,8 @@ class Run:
     n_workers : int
     n_failed : int
         Finished trials that failed or were lost; one that was stopped early has no value here either.
+    n_infeasible : int
+        Completed trials that violate a constraint.
     reason : str
         Why the search ended.
     history : str
@@ -64,6 +68,7 @@ class Run:
     utilisation: float | None = None
     n_workers: int = 0
     n_failed: int = 0
+    n_infeasible: int = 0
     reason: str = ""
     history: str = ""
 
@@ -93,10 +98,10 @@ class Run:
 
 def measure(result: Result, spec: SearcherSpec, *, repeat: int, seed: int, split: int | None) -> Run:
     """Return what a comparison keeps of one search."""
-    objective = result.objectives[0]
+    constraints = result.constraints
     finished = [each for each in result.trials if each.is_finished and each.outcome_number is not None]
     finished.sort(key=lambda each: each.outcome_number or 0)
-    standing = Standing(objective)
+    standing = Standing(result.objectives[0], constraints=constraints)
     best: list[float | None] = []
     for each in finished:
         standing.add(each)
@@ -108,12 +113,16 @@ def measure(result: Result, spec: SearcherSpec, *, repeat: int, seed: int, split
         repeat,
         seed,
         split,
-        tuple(each.objective if each.status.value == "completed" else None for each in finished),
+        tuple(
+            each.objective if each.status.value == "completed" and is_feasible(each, constraints) else None
+            for each in finished
+        ),
         tuple(best),
         _seconds(result, ends),
         None if used is None else used.share,
         0 if used is None else used.n_workers,
         result.n_failed,
+        standing.n_infeasible,
         result.reason,
         "" if result.history is None else str(result.history),
     )
@@ -240,6 +249,7 @@ class Comparison:
             "per_hour": _mean([each.per_hour for each in runs]),
             "trials": _mean([len(each.values) for each in runs]),
             "failed": sum(each.n_failed for each in runs),
+            "infeasible": sum(each.n_infeasible for each in runs),
             "p_holm": test.get("p_holm"),
             "error_ratio": test.get("error_ratio"),
         }

@@ -52,6 +52,8 @@ class Snapshot:
         Whether `phase` wants something of the user.
     n_pareto : int, optional
         With several objectives the size of the Pareto set.
+    n_infeasible : int
+        Completed trials that violate a constraint.
     """
 
     elapsed_s: float
@@ -70,6 +72,7 @@ class Snapshot:
     phase: str = ""
     is_paused: bool = False
     n_pareto: int | None = None
+    n_infeasible: int = 0
 
 
 class Speed:
@@ -158,6 +161,7 @@ class Tally:
             phase=driver.message or self._phase(),
             is_paused=bool(driver.message),
             n_pareto=None if isinstance(standing, Standing) else len(standing),
+            n_infeasible=standing.n_infeasible,
         )
 
     def _phase(self) -> str:

@@ -6,6 +6,7 @@ One row per trial, in the order of ids. The columns, in their order:
   user, added);
 * ``value.<objective>`` in the user's sign, absent before completion; ``config.<parameter>``, absent where the
   parameter is inactive; ``metric.<name>`` for what else the objective returned;
+* ``feasible``, only of a study with constraints: whether the values meet them all, absent without values;
 * ``budget`` (absent for the full one); ``parent_id`` (the trial that this one continues); ``ask_number`` and
   ``ask_saw`` (which ask proposed it, how many outcomes that had seen); ``outcome_number`` (place in the order of
   outcomes); ``seed``;
@@ -27,6 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dhflow.constraint import Constraint, is_feasible, parse_constraints
 from dhflow.errors import HistoryError, MissingExtraError
 from dhflow.history.disk import PathLike, history_error, write_whole
 from dhflow.history.event import StudyRecord
@@ -41,25 +43,28 @@ Row = dict[str, Any]
 
 def trial_rows(record: StudyRecord) -> list[Row]:
     """Return one row per trial, every row with every column; None is absent."""
-    names = _names(record)
+    names = _columns(record)
     return [_row(record.trials[each], *names) for each in sorted(record.trials)]
 
 
 def column_names(record: StudyRecord) -> list[str]:
     """Return the names of the columns; those of the space and the objectives are there before any trial is."""
-    return list(_row(Trial(0, {}), *_names(record)))
+    return list(_row(Trial(0, {}), *_columns(record)))
 
 
-def _names(record: StudyRecord) -> tuple[list[str], list[str], list[str]]:
+def _columns(record: StudyRecord) -> tuple[list[str], list[str], list[str], tuple[Constraint, ...]]:
     trials = record.trials.values()
     objectives = [each.name for each in record.header.objectives] if record.header else []
     declared = record.header.space.get("parameters", ()) if record.header else ()
     config = dict.fromkeys(each["name"] for each in declared)
     config |= dict.fromkeys(name for trial in trials for name in trial.config)
-    return objectives, [*config], [*dict.fromkeys(name for trial in trials for name in trial.metrics)]
+    metrics = dict.fromkeys(name for trial in trials for name in trial.metrics)
+    return objectives, [*config], [*metrics], parse_constraints(record.header.constraints if record.header else ())
 
 
-def _row(trial: Trial, objectives: list[str], config: list[str], metrics: list[str]) -> Row:
+def _row(
+    trial: Trial, objectives: list[str], config: list[str], metrics: list[str], constraints: tuple[Constraint, ...]
+) -> Row:
     last = trial.attempts[-1] if trial.attempts else None
     failure = trial.failure
     return {
@@ -69,6 +74,7 @@ def _row(trial: Trial, objectives: list[str], config: list[str], metrics: list[s
         **{f"value.{name}": trial.values.get(name) for name in objectives},
         **{f"config.{name}": trial.config.get(name) for name in config},
         **{f"metric.{name}": trial.metrics.get(name) for name in metrics},
+        **({"feasible": is_feasible(trial, constraints) if trial.values else None} if constraints else {}),
         "budget": trial.budget,
         "parent_id": trial.parent_id,
         "ask_number": trial.ask_number,
@@ -113,6 +119,7 @@ def _series(name: str, cells: list[Any]) -> Any:
 
 
 _KNOWN_DTYPES = {
+    "feasible": "boolean",
     **dict.fromkeys(("trial_id", "seed", "n_attempts"), "int64"),
     **dict.fromkeys(("parent_id", "ask_number", "ask_saw", "outcome_number"), "Int64"),
     **dict.fromkeys(("host", "worker", "failure_kind", "failure_message", "failure_location"), "string"),

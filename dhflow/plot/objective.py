@@ -9,13 +9,12 @@ from dhflow.errors import SearchError
 from dhflow.flow.standing import Standing
 from dhflow.flow.text import count, format_value
 from dhflow.plot import figure as look
-from dhflow.plot.scale import value_limits, value_of
+from dhflow.plot.scale import split_feasible, value_limits, value_of
 from dhflow.trial import Trial, TrialSource, TrialStatus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from dhflow.objective import Objective
     from dhflow.result import Result
 
 _EDGE = 0.03
@@ -23,6 +22,8 @@ _EDGE = 0.03
 
 def plot_objective(result: Result, axes: Axes | None = None) -> Axes:
     """Draw every trial's objective, the best so far, the default config's value, and where trials failed.
+
+    Trials that violate a constraint are hollow.
 
     Parameters
     ----------
@@ -47,8 +48,10 @@ def plot_objective(result: Result, axes: Axes | None = None) -> Axes:
     objective = result.objectives[0]
     values = {i: value_of(trial) for i, trial in enumerate(ended, 1) if _has_value(trial)}
     low, high = value_limits(values.values(), objective) or (0.0, 0.0)
-    _points(axes, ended, values, low, high)
-    _best_line(axes, ended, objective)
+    ids = {each.trial_id for each in split_feasible(result, filter(_has_value, ended))[1]}
+    infeasible = {i for i, trial in enumerate(ended, 1) if trial.trial_id in ids}
+    _points(axes, ended, values, infeasible, (low, high))
+    _best_line(axes, ended, Standing(objective, constraints=result.constraints))
     _default_line(axes, result)
     _failures(axes, ended)
     look.tidy(axes)
@@ -58,8 +61,9 @@ def plot_objective(result: Result, axes: Axes | None = None) -> Axes:
     _ticks(axes, has_values=bool(values))
     axes.set_xlabel("trials finished")
     axes.set_ylabel(f"{objective.name} ({objective.direction}d)")
-    failed = f", {result.n_failed} failed" if result.n_failed else ""
-    look.head(axes, look.name_of(result), f"{count(len(result), 'trial')}{failed}")
+    parts = [count(len(result), "trial")]
+    parts += [f"{n} {what}" for n, what in ((len(infeasible), "infeasible"), (result.n_failed, "failed")) if n]
+    look.head(axes, look.name_of(result), ", ".join(parts))
     return axes
 
 
@@ -80,11 +84,20 @@ def _has_value(trial: Trial) -> bool:
     return trial.status is TrialStatus.COMPLETED and trial.objective is not None
 
 
-def _points(axes: Axes, ended: list[Trial], values: dict[int, float], low: float, high: float) -> None:
+def _points(
+    axes: Axes, ended: list[Trial], values: dict[int, float], infeasible: set[int], limits: tuple[float, float]
+) -> None:
+    low, high = limits
     within = {i: each for i, each in values.items() if low >= high or low <= each <= high}
-    searched = [i for i in within if ended[i - 1].source is not TrialSource.USER]
-    users = [i for i in within if ended[i - 1].source is TrialSource.USER]
+    good = [i for i in within if i not in infeasible]
+    searched = [i for i in good if ended[i - 1].source is not TrialSource.USER]
+    users = [i for i in good if ended[i - 1].source is TrialSource.USER]
+    hollow = [i for i in within if i in infeasible]
     size = 26 if len(ended) <= 200 else 10
+    if hollow:
+        axes.scatter(
+            hollow, [within[i] for i in hollow], s=size, facecolors="none", edgecolors=look.GREY, label="infeasible"
+        )
     if searched:
         axes.scatter(
             searched,
@@ -116,8 +129,7 @@ def _points(axes: Axes, ended: list[Trial], values: dict[int, float], low: float
                 )
 
 
-def _best_line(axes: Axes, ended: list[Trial], objective: Objective) -> None:
-    standing = Standing(objective)
+def _best_line(axes: Axes, ended: list[Trial], standing: Standing) -> None:
     best: list[tuple[int, float]] = []
     for i, trial in enumerate(ended, 1):
         standing.add(trial)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dhflow.errors import SearchError
 from dhflow.flow.text import count, format_value
 from dhflow.plot import figure as look
-from dhflow.plot.scale import best_of, short, value_limits, value_of
+from dhflow.plot.scale import best_of, short, split_feasible, value_limits, value_of
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MAX_TICKS = 10
 
 
 def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 150) -> Axes:
-    """Draw every completed config as a line; the best one stands out.
+    """Draw every completed config that meets the constraints as a line; the best one stands out.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 
     Raises
     ------
     SearchError
-        If no trial has completed.
+        If no trial that meets the constraints has completed.
     """
     import numpy as np
     from matplotlib.cm import ScalarMappable
@@ -51,6 +51,9 @@ def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 
     done = [each for each in result.trials if each.status is TrialStatus.COMPLETED and each.objective is not None]
     if not done:
         raise SearchError("there is nothing to draw: no trial has completed yet")
+    done, infeasible = split_feasible(result, done)
+    if not done:
+        raise result.without_best()
     space, objective = result.space, result.objectives[0]
     names = [name for name in space.names if space.parameters[name].n_values > 1] or list(space.names)
     axes = look.new_axes(max(6.0, 1.35 * len(names) + 1.5), 4.6) if axes is None else axes
@@ -75,6 +78,8 @@ def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     detail = count(n_done, "completed trial")
+    if infeasible:
+        detail += f", {len(infeasible)} infeasible left out"
     look.head(axes, look.name_of(result), f"the best {len(done)} of {detail}" if len(done) < n_done else detail)
     return axes
 

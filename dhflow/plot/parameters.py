@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dhflow.errors import SearchError
 from dhflow.flow.text import count
 from dhflow.plot import figure as look
-from dhflow.plot.scale import best_of, places, set_axis, value_limits, value_of
+from dhflow.plot.scale import best_of, places, set_axis, split_feasible, value_limits, value_of
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _EDGE = 0.03
 
 def plot_parameters(result: Result, names: Sequence[str] | None = None) -> Figure:
     """Draw the first objective over each parameter; later trials are darker, failed ones crosses at the bottom.
+
+    Trials that violate a constraint are hollow.
 
     Parameters
     ----------
@@ -58,10 +60,14 @@ def plot_parameters(result: Result, names: Sequence[str] | None = None) -> Figur
     grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     failed = [each for each in result.trials if each.status in (TrialStatus.FAILED, TrialStatus.LOST)]
     limits = value_limits([value_of(each) for each in done], result.objectives[0])
+    feasible, infeasible = split_feasible(result, done)
+    best = best_of(result) if feasible else None
     for axes, name in zip(grid.flat, shown, strict=False):
         _one(axes, name, parameters[name], done, limits)
+        _hollow(axes, name, parameters[name], [each for each in infeasible if name in each.config])
         _at_edge(axes, name, parameters[name], [each for each in failed if name in each.config], "x")
-        _star(axes, best_of(result), name, parameters[name])
+        if best is not None:
+            _star(axes, best, name, parameters[name])
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     objective = result.objectives[0]
@@ -69,7 +75,7 @@ def plot_parameters(result: Result, names: Sequence[str] | None = None) -> Figur
         row[0].set_ylabel(f"{objective.name} ({objective.direction}d)", fontsize=9)
     low, high = limits or (-math.inf, math.inf)
     off = ["v" if value_of(each) < low else "^" for each in done if not low <= value_of(each) <= high]
-    _head(figure, result, has_failures=bool(failed), off=off[0] if off else "")
+    _head(figure, result, has_failures=bool(failed), has_infeasible=bool(infeasible), off=off[0] if off else "")
     return figure
 
 
@@ -99,6 +105,13 @@ def _one(axes: Axes, name: str, parameter: Parameter, done: list[Trial], limits:
     part = "" if len(active) == len(done) else f"  ({len(active)} of {len(done)})"
     axes.set_xlabel(f"{name}{part}", fontsize=9, color=look.DARK)
     axes.tick_params(labelsize=8)
+
+
+def _hollow(axes: Axes, name: str, parameter: Parameter, trials: list[Trial]) -> None:
+    """Cover what is drawn of trials: a white middle within the same edge."""
+    places = [place(parameter, each, name) for each in trials]
+    values = [value_of(each) for each in trials]
+    axes.scatter(places, values, s=20, color="white", edgecolors=look.GREY, linewidths=0.8, zorder=3)
 
 
 def _at_edge(axes: Axes, name: str, parameter: Parameter, trials: list[Trial], marker: str) -> None:
@@ -138,7 +151,7 @@ def _star(axes: Axes, best: Trial, name: str, parameter: Parameter) -> None:
         )
 
 
-def _head(figure: Figure, result: Result, *, has_failures: bool, off: str) -> None:
+def _head(figure: Figure, result: Result, *, has_failures: bool, has_infeasible: bool, off: str) -> None:
     from matplotlib.lines import Line2D
 
     dark = look.DARK
@@ -149,10 +162,14 @@ def _head(figure: Figure, result: Result, *, has_failures: bool, off: str) -> No
             [], [], linestyle="none", marker="*", color=look.ORANGE, markeredgecolor=dark, markersize=11, label="best"
         ),
     ]
+    if has_infeasible:
+        handles.append(
+            Line2D([], [], linestyle="none", marker="o", color="white", markeredgecolor=look.GREY, label="infeasible")
+        )
     if has_failures:
         handles.append(Line2D([], [], linestyle="none", marker="x", color=look.VERMILION, label="failed"))
     if off:
         handles.append(Line2D([], [], linestyle="none", marker=off, color=look.GREY, label="off the scale"))
     title = f"{look.name_of(result)}: {count(len(result), 'trial')}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=dark)
-    figure.legend(handles=handles, loc="outside upper right", ncols=5, frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside upper right", ncols=6, frameon=False, fontsize=9)

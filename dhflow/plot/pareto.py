@@ -10,7 +10,7 @@ from dhflow.errors import SearchError
 from dhflow.flow.text import count
 from dhflow.pareto import non_dominated
 from dhflow.plot import figure as look
-from dhflow.plot.scale import value_limits
+from dhflow.plot.scale import split_feasible, value_limits
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _N_COLUMNS = 3
 
 
 def plot_pareto(result: Result) -> Figure:
-    """Draw every completed trial by its objectives, and the Pareto set.
+    """Draw every completed trial by its objectives, and the Pareto set; trials that violate a constraint are hollow.
 
     Parameters
     ----------
@@ -66,8 +66,11 @@ def plot_pareto(result: Result) -> Figure:
 def _one(axes: Axes, result: Result, done: list[Trial], pair: tuple[int, int]) -> None:
     members = result.pareto
     ids = {each.trial_id for each in members}
-    _scatter(axes, result, [each for each in done if each.trial_id not in ids], pair, "trial")
-    _edge(axes, result, members, pair)
+    feasible, infeasible = split_feasible(result, done)
+    _scatter(axes, result, infeasible, pair, "infeasible")
+    _scatter(axes, result, [each for each in feasible if each.trial_id not in ids], pair, "trial")
+    if members:
+        _edge(axes, result, members, pair)
     _scatter(axes, result, members, pair, "Pareto set")
     if result.default is not None and result.default.losses:
         _scatter(axes, result, [result.default], pair, "default")
@@ -82,6 +85,7 @@ def _one(axes: Axes, result: Result, done: list[Trial], pair: tuple[int, int]) -
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "trial": {"s": 22, "color": look.SKY, "edgecolors": look.BLUE, "linewidths": 0.5, "alpha": 0.85, "zorder": 3},
+    "infeasible": {"s": 22, "facecolors": "none", "edgecolors": look.GREY, "zorder": 2},
     "Pareto set": {"s": 44, "color": look.ORANGE, "edgecolors": look.DARK, "linewidths": 0.7, "zorder": 5},
     "default": {"s": 90, "facecolors": "none", "edgecolors": look.DARK, "marker": "D", "linewidths": 1.3, "zorder": 6},
 }
@@ -111,7 +115,7 @@ def _limits(objective: Objective, losses: list[float], kept: list[float]) -> tup
     if limits is None:
         return None
     margin = 0.04 * (limits[1] - limits[0])
-    values = list(map(objective.from_loss, kept))
+    values = list(map(objective.from_loss, kept)) or list(limits)
     low = limits[0] if min(values) > limits[0] else min(values) - margin
     high = limits[1] if max(values) < limits[1] else max(values) + margin
     return low, high

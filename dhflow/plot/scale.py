@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dhflow.constraint import is_feasible
 from dhflow.flow.standing import Standing
 from dhflow.flow.text import format_value
 
@@ -35,12 +36,22 @@ def best_of(result: Result) -> Trial:
     Raises
     ------
     SearchError
-        If no trial has completed.
+        If no trial that meets the constraints has completed.
     """
-    best = Standing(result.objectives[0], result.record.trials.values()).best
+    best = Standing(result.objectives[0], result.record.trials.values(), result.constraints).best
     if best is None:
         raise result.without_best()
     return best
+
+
+def split_feasible(result: Result, trials: Iterable[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """Return the trials that meet the constraints, and those that violate one."""
+    constraints = result.constraints
+    feasible: list[Trial] = []
+    rest: list[Trial] = []
+    for each in trials:
+        (feasible if is_feasible(each, constraints) else rest).append(each)
+    return feasible, rest
 
 
 def value_limits(values: Iterable[float], objective: Objective) -> tuple[float, float] | None:

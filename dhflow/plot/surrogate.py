@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from dhflow.errors import SearchError, SurrogateError
 from dhflow.flow.resume import in_order_of_outcome
 from dhflow.flow.text import count
 from dhflow.plot import figure as look
-from dhflow.plot.scale import short
+from dhflow.plot.scale import short, split_feasible
 from dhflow.searcher.registry import make_searcher
 from dhflow.surrogate.target import normal_scores
 from dhflow.trial import Trial, TrialStatus
@@ -154,7 +154,7 @@ def _searcher(result: Result, space: SearchSpace) -> Ambs:
         raise SearchError(
             f"this study was searched by {told.get('name', 'nobody')!r}: only 'ambs' has a surrogate here"
         )
-    made = make_searcher(Ambs.name, space, seed=int(told["seed"]), **told["options"])
+    made = make_searcher(Ambs.name, space, seed=int(told["seed"]), constraints=result.constraints, **told["options"])
     assert isinstance(made, Ambs)
     return made
 
@@ -167,7 +167,7 @@ def _beliefs(result: Result, searcher: Ambs, grid: Grid) -> Iterator[Belief]:
         if each.ask_number is not None:
             asks.setdefault(each.ask_number, []).append(each)
     sizes = Counter({number: len(own) for number, own in asks.items()})
-    drawn = _chosen_asks(asks, outcomes, searcher.n_initial, _PANELS[len(grid.names)])
+    drawn = _chosen_asks(result, asks, searcher.n_initial, _PANELS[len(grid.names)])
     n_told = 0
     for number in sorted(sizes):
         saw = max(n_told, asks[number][0].ask_saw or 0)
@@ -178,25 +178,27 @@ def _beliefs(result: Result, searcher: Ambs, grid: Grid) -> Iterator[Belief]:
             yield _belief(result, searcher, grid, asks[number], outcomes[:saw])
 
 
-def _chosen_asks(asks: dict[int, list[Trial]], outcomes: Sequence[Trial], n_initial: int, n: int) -> set[int]:
+def _chosen_asks(result: Result, asks: dict[int, list[Trial]], n_initial: int, n: int) -> set[int]:
     """Return up to `n` asks that had a surrogate, spread so that each knew about the same factor more trials."""
+    outcomes = in_order_of_outcome(result.record)
     saw = {number: own[0].ask_saw or 0 for number, own in asks.items()}
-    able = [
-        number
-        for number in sorted(saw)
-        if saw[number] >= n_initial and any(each.status is TrialStatus.COMPLETED for each in outcomes[: saw[number]])
-    ]
+    able = [number for number in sorted(saw) if saw[number] >= n_initial and _good(result, outcomes[: saw[number]])]
     if not able:
         raise SearchError(f"there is no surrogate to draw: it begins after {n_initial} finished trials")
     wanted = np.geomspace(saw[able[0]], max(saw[able[-1]], saw[able[0]]), n)
     return {min(able, key=lambda number: abs(saw[number] - each)) for each in wanted}
 
 
+def _good(result: Result, trials: Iterable[Trial]) -> list[Trial]:
+    """Return those completed trials that meet the constraints; to the searcher the others are as failed."""
+    return split_feasible(result, [each for each in trials if each.status is TrialStatus.COMPLETED and each.losses])[0]
+
+
 def _belief(result: Result, searcher: Ambs, grid: Grid, asked: Sequence[Trial], seen: Sequence[Trial]) -> Belief:
     known = {each.trial_id for each in seen}
     first = min(each.trial_id for each in asked)
     pending = [each for each in result.trials if each.trial_id < first and each.trial_id not in known]
-    done = [each for each in seen if each.status is TrialStatus.COMPLETED and each.losses]
+    done = _good(result, seen)
     base = dict(min(done, key=lambda each: each.losses[0]).config)
     try:
         mean, std = searcher.predict(grid.configs(base), pending)

@@ -182,7 +182,7 @@ def test_a_problem_that_cannot_be_split_anew_says_so() -> None:
         compare(bowl, SPACE, searchers="random", resample_split=True, max_trials=2, **THREADS)
     other = SearchSpace({"x": Float(0.0, 1.0)})
     bad = Problem(SPACE, bowl, resample=lambda _: Problem(other, bowl))
-    with pytest.raises(SearchError, match="another space or direction"):
+    with pytest.raises(SearchError, match="another space, direction or constraints"):
         bad.resampled(1)
     nothing: Callable[[int], Any] = lambda _: None  # noqa: E731
     with pytest.raises(SearchError, match="must return a Problem"):

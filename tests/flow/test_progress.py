@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
+from dhflow.constraint import Constraint
 from dhflow.flow.limits import Limits
 from dhflow.flow.loop import CompletionLoop, LoopSettings
 from dhflow.flow.message import Finished, Lost, Slots, Suggested
 from dhflow.flow.progress import MIN_INTERVAL_S, ProgressDisplay
-from dhflow.flow.progress_view import LineView, TerminalView, make_view, plain_line
+from dhflow.flow.progress_view import LineView, TerminalView, facts, make_view, plain_line
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.snapshot import Snapshot, Speed, Tally
 from dhflow.history.event import StudyRecord, TrialCreated
@@ -65,12 +66,18 @@ class Session:
 def make_session(tmp_path: Path) -> Iterator[Any]:
     made: list[Session] = []
 
-    def make(limits: Limits | None = None, record: StudyRecord | None = None, full_budget: float = 1.0) -> Session:
+    def make(
+        limits: Limits | None = None,
+        record: StudyRecord | None = None,
+        full_budget: float = 1.0,
+        constraints: tuple[Constraint, ...] = (),
+    ) -> Session:
         loop = CompletionLoop(
             record or StudyRecord(),
             (Objective("accuracy", "maximize"),),
             limits or Limits(max_trials=10),
             LoopSettings(abort_after=None, full_budget=full_budget),
+            constraints,
         )
         made.append(Session(loop, RunDirectory(tmp_path / f"h{len(made)}.h5")))
         return made[-1]
@@ -112,6 +119,17 @@ def test_counts_best_rate_and_time_left_follow_the_trials(make_session: Any) -> 
     assert seen.rate == pytest.approx(1 / 2)
     assert seen.left_s == pytest.approx(7 / 0.5)
     assert seen.elapsed_s == pytest.approx(34.0)
+
+
+def test_infeasible_trials_are_counted_and_are_not_the_best(make_session: Any) -> None:
+    session = make_session(constraints=(Constraint("accuracy", "<=", 0.8),))
+    session.start()
+    tally = Tally(session)
+    for trial_id, value in enumerate((0.9, 0.7)):
+        tally.add(session.end(trial_id, 110.0 + trial_id, value))
+    seen = tally.look(112.0)
+    assert (seen.n_infeasible, seen.n_failed, seen.best) == (1, 0, 0.7)
+    assert ("1 infeasible", "yellow") in facts(seen)
 
 
 def test_the_limit_that_comes_first_gives_the_time_left(make_session: Any) -> None:

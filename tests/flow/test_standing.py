@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
+from dhflow.constraint import Constraint
 from dhflow.flow.standing import ParetoStanding, Standing, standing_of
 from dhflow.flow.utilisation import utilisation
 from dhflow.history.event import SessionStarted, StudyRecord
@@ -11,10 +15,10 @@ from dhflow.pareto import non_dominated
 from dhflow.trial import Attempt, Trial, TrialStatus
 
 
-def trial(trial_id: int, loss: float | None, budget: float | None = None, **known: object) -> Trial:
+def trial(trial_id: int, loss: float | None, budget: float | None = None, **known: Any) -> Trial:
     status = TrialStatus.FAILED if loss is None else TrialStatus.COMPLETED
     losses = () if loss is None else (loss,)
-    return Trial(trial_id, {}, known.pop("status", status), budget, losses=losses, outcome_number=trial_id, **known)  # type: ignore[arg-type]
+    return Trial(trial_id, {}, known.pop("status", status), budget, losses=losses, outcome_number=trial_id, **known)
 
 
 def test_the_best_is_the_lowest_loss_and_the_earlier_of_equals() -> None:
@@ -82,6 +86,36 @@ def test_the_set_is_that_of_all_losses_at_once() -> None:
     losses = np.random.default_rng(1).integers(0, 12, (300, 3)).astype(float)
     standing = ParetoStanding(3, [point(i, *row) for i, row in enumerate(losses.tolist())])
     assert {each.trial_id for each in standing.members} == set(np.flatnonzero(non_dominated(losses)).tolist())
+
+
+SIZE = (Constraint("size", "<=", 1.0),)
+
+
+def test_an_infeasible_trial_is_completed_and_never_the_best() -> None:
+    large, small = {"metrics": {"size": 2.0}}, {"metrics": {"size": 1.0}}
+    standing = Standing(Objective(), [trial(0, 1.0, **large), trial(1, 5.0, **small)], SIZE)
+    standing.add(trial(2, 0.5, **large))
+    assert standing.best is not None
+    assert standing.best.trial_id == 1
+    assert (standing.n_completed, standing.n_infeasible, standing.n_since_best) == (3, 2, 1)
+    assert not standing.has_reached(1.0)
+
+
+def test_an_infeasible_trial_of_a_higher_budget_changes_nothing() -> None:
+    large, small = {"metrics": {"size": 2.0}}, {"metrics": {"size": 1.0}}
+    standing = Standing(Objective(), [trial(0, 1.0, 3.0, **small), trial(1, 0.5, 9.0, **large)], SIZE)
+    assert standing.best is not None
+    assert standing.best.trial_id == 0
+
+
+def test_the_set_and_its_corner_are_of_feasible_trials() -> None:
+    constraints = (Constraint("a", "<=", 3.0),)
+    trials = [replace(point(i, *each), values=dict(zip("ab", each, strict=True))) for i, each in
+              enumerate([(1.0, 5.0), (9.0, 0.0), (3.0, 3.0)])]  # fmt: skip
+    standing = standing_of((Objective("a"), Objective("b")), trials, constraints)
+    assert isinstance(standing, ParetoStanding)
+    assert [each.trial_id for each in standing.members] == [0, 2]
+    assert (standing.worst, standing.n_infeasible) == ((3.0, 5.0), 1)
 
 
 def busy(trial_id: int, submitted: float, started: float, ended: float) -> Trial:

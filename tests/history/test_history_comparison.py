@@ -60,6 +60,15 @@ def test_another_budget_is_named() -> None:
         check_same_study(HEADER, replace(HEADER, budget={"name": "epochs", "low": 1, "high": 81}))
 
 
+def test_another_constraint_is_named_and_their_order_is_free() -> None:
+    recorded = replace(HEADER, constraints=("memory_gb <= 16", "latency_ms < 5"))
+    check_same_study(recorded, replace(HEADER, constraints=("latency_ms < 5", "memory_gb <= 16")))
+    with pytest.raises(HistoryFormatError, match=r"constraint 'memory_gb <= 16' was removed; .*'memory_gb <= 8' was"):
+        check_same_study(recorded, replace(HEADER, constraints=("latency_ms < 5", "memory_gb <= 8")))
+    with pytest.raises(HistoryFormatError, match="constraint 'latency_ms < 5' was added"):
+        check_same_study(HEADER, replace(HEADER, constraints=("latency_ms < 5",)))
+
+
 def test_many_differences_are_summed_up() -> None:
     others = {f"p{number}": Integer(1, 2) for number in range(9)}
     with pytest.raises(HistoryFormatError, match="and 9 more"):

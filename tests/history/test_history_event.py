@@ -89,6 +89,7 @@ events: st.SearchStrategy[Event] = st.one_of(
         st.integers(),
         st.floats(0, 1e9),
         st.none() | mappings,
+        st.lists(texts, max_size=2).map(tuple),
     ),
 )
 

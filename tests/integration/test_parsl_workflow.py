@@ -97,6 +97,19 @@ def test_an_existing_python_app_is_the_objective(kernel: object) -> None:
     assert all(each.metrics["square"] == pytest.approx(each.config["x"] ** 2) for each in result)
 
 
+def test_what_an_app_returns_is_held_against_constraints(kernel: object) -> None:
+    @python_app
+    def app(x: float) -> dict:
+        return {"objective": x, "square": x**2} if x > 0 else {"objective": x}
+
+    future = search_app(app, SPACE, constraints=["square <= 1"], searcher="random", seed=1, max_trials=12,
+                        abort_after=None)  # fmt: skip
+    result = future.result()
+    assert result.n_failed == sum(each.config["x"] <= 0 for each in result) > 0
+    assert result.n_infeasible == sum(each.config["x"] > 1.0 for each in result) > 0
+    assert 0.0 < result.best.config["x"] <= 1.0
+
+
 def test_an_app_runs_on_its_own_kernel_and_executors(kernel: object) -> None:
     @python_app(executors=["narrow"])
     def app(x: float) -> float:

@@ -16,9 +16,9 @@ SPACE = SearchSpace({"x": Float(0.0, 1.0), "y": Float(1.0, 2.0)})
 TWO = {"accuracy": "maximize", "latency_ms": "minimize"}
 
 
-def study(*values: tuple[float, ...], direction: dict[str, str] | None = None) -> Result:
+def study(*values: tuple[float, ...], direction: dict[str, str] | None = None, constraints: str = "") -> Result:
     directions = direction or TWO
-    made = Study(SPACE, direction=directions, searcher="random", seed=1)
+    made = Study(SPACE, direction=directions, searcher="random", seed=1, constraints=constraints or ())
     for each in values:
         made.tell(made.ask(), dict(zip(directions, each, strict=True)))
     return made.result
@@ -56,6 +56,18 @@ def test_a_member_that_lies_far_off_is_within_the_scale() -> None:
     values = [(0.5 + i / 100, 10.0 + i) for i in range(20)]
     figure: Any = plot_pareto(study(*values, (0.1, 1e6), (0.99, 1e4)))
     assert 1e4 < figure.axes[0].get_ylim()[1] < 1e6
+
+
+def test_infeasible_trials_are_hollow_and_not_in_the_set() -> None:
+    values = ((0.5, 10.0), (0.9, 30.0), (0.4, 20.0), (0.7, 15.0))
+    figure: Any = plot_pareto(study(*values, constraints="latency_ms < 20"))
+    (axes,) = figure.axes
+    assert offsets(axes, "infeasible") == [(0.9, 30.0), (0.4, 20.0)]
+    assert offsets(axes, "Pareto set") == [(0.7, 15.0), (0.5, 10.0)]
+    figure.draw_without_rendering()
+    nothing: Any = plot_pareto(study(*values, constraints="latency_ms < 1"))
+    assert len(offsets(nothing.axes[0], "infeasible")) == 4
+    nothing.draw_without_rendering()
 
 
 def test_equal_trials_are_drawn() -> None:

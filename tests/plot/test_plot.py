@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import subprocess
@@ -112,6 +113,40 @@ def test_a_minimized_objective_goes_down(make_result: MakeResult) -> None:
     line = next(each for each in axes.get_lines() if each.get_label() == "best so far")
     assert [*line.get_ydata()] == [0.5, 0.4, 0.4]
     assert axes.get_ylabel() == "accuracy (minimized)"
+
+
+def constrained(result: Result, *texts: str) -> Result:
+    """Return the study as it would be with constraints."""
+    header = result.record.header
+    assert header is not None
+    record = result.record.copy()
+    record.header = dataclasses.replace(header, constraints=texts)
+    return dataclasses.replace(result, record=record)
+
+
+def test_infeasible_trials_are_hollow_and_never_the_best(make_result: MakeResult) -> None:
+    result = constrained(make_result([0.5, 0.4, 0.9, "failed", 0.7]), "accuracy < 0.8")
+    axes: Any = plot_objective(result)
+    assert offsets(axes, "infeasible") == [(3, 0.9)]
+    assert offsets(axes, "trial") == [(1, 0.5), (2, 0.4), (5, 0.7)]
+    assert offsets(axes, "best 0.7") == [(5, 0.7)]
+    assert axes.get_title(loc="right") == "5 trials, 1 infeasible, 1 failed"
+    figure: Any = plot_parameters(result)
+    assert "infeasible" in [each.get_text() for each in figure.legends[0].get_texts()]
+    assert plot_parallel(result).get_title(loc="right") == "3 completed trials, 1 infeasible left out"
+    lay_out_all(result)
+
+
+def test_without_a_feasible_trial_there_is_a_figure_without_a_best(make_result: MakeResult) -> None:
+    result = constrained(make_result([0.5, 0.4, 0.9]), "accuracy > 0.95")
+    axes: Any = plot_objective(result)
+    assert len(offsets(axes, "infeasible")) == 3
+    assert "best so far" not in [each.get_label() for each in axes.get_lines()]
+    for plot in (plot_parameters, plot_timeline):
+        drawn: Any = plot(result)
+        (drawn if hasattr(drawn, "savefig") else drawn.figure).draw_without_rendering()
+    with pytest.raises(SearchError, match="meets the constraints"):
+        plot_parallel(result)
 
 
 def test_a_far_off_value_is_marked_at_the_edge_and_does_not_set_the_scale(make_result: MakeResult) -> None:

@@ -50,6 +50,14 @@ def test_a_line_has_mean_bound_and_trials_at_several_asks() -> None:
     figure.draw_without_rendering()
 
 
+def test_infeasible_trials_are_left_out_of_what_is_drawn() -> None:
+    result = searched(LINE, constraints="objective <= 5")
+    assert 0 < result.n_infeasible < 14
+    beliefs = list(_beliefs(result, _searcher(result, result.space), Grid(result.space, ("x",))))
+    assert all(result.is_feasible(trial) for each in beliefs for trial in each.seen)
+    plot_surrogate(result)
+
+
 def test_the_replayed_belief_knows_what_its_ask_knew() -> None:
     result = searched(LINE)
     searcher = _searcher(result, result.space)

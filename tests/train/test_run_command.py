@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dhflow.constraint import Constraint
 from dhflow.objective import Objective
 from dhflow.train import CommandSource, Task, evaluate, read_output
 from dhflow.trial import TrialStatus
@@ -55,6 +56,15 @@ def test_the_last_line_may_be_a_mapping(make_task: TaskMaker) -> None:
     result = evaluate(task)
     assert result.values == {"accuracy": 0.5}
     assert result.metrics == {"epochs": 1.5}
+
+
+def test_what_a_constraint_needs_must_be_in_the_mapping(make_task: TaskMaker) -> None:
+    constraints = (Constraint("memory_gb", "<=", 16.0),)
+    task = make_task("""echo '{{"objective": 0.5, "memory_gb": {x}}}'""", constraints=constraints)
+    assert evaluate(task).metrics == {"memory_gb": 1.5}
+    failure = failure_of(make_task("echo 0.5; exec true {x}", constraints=constraints))
+    assert failure.kind == "ObjectiveError"
+    assert "the constraint 'memory_gb <= 16' needs 'memory_gb'" in failure.message
 
 
 def test_the_result_file_comes_first(make_task: TaskMaker) -> None:
