@@ -20,6 +20,7 @@ from dhflow.trial import Measurement, Trial, TrialStatus
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dhflow.problem import Budget
     from dhflow.space import SearchSpace
 
 
@@ -56,6 +57,14 @@ class Result:
     def constraints(self) -> tuple[Constraint, ...]:
         """What a trial must meet to count as good."""
         return parse_constraints(self.record.header.constraints if self.record.header else ())
+
+    @property
+    def budget(self) -> Budget | None:
+        """What the problem's trials spend, if it declares that."""
+        from dhflow.problem import Budget
+
+        header = self.record.header
+        return None if header is None or header.budget is None else Budget(**header.budget)
 
     @property
     def space(self) -> SearchSpace:

@@ -47,6 +47,7 @@ def command(history: Path, settings: Sequence[tuple[str, str]], *, like: str | N
             history=history,
             resume=True,
             constraints=result.constraints,
+            budget=result.budget,
         ) as study:
             study.enqueue(config)
             trial = study.trials[-1]

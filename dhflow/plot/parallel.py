@@ -60,6 +60,10 @@ def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 
     n_done = len(done)
     # The worst are drawn first, so that the good ones lie on top; more lines than this hide each other.
     done = sorted(done, key=lambda each: -each.losses[0])[-max_lines:]
+    winner = best_of(result)
+    # Losses of small budgets may be lower than that of the best trial of the full one.
+    if winner.trial_id not in {each.trial_id for each in done}:
+        done[0] = winner
     lines = _lines(result, done, names)
     values = [value_of(each) for each in done]
     low, high = value_limits(values, objective) or (values[0] - 0.5, values[0] + 0.5)
@@ -68,7 +72,6 @@ def plot_parallel(result: Result, axes: Axes | None = None, *, max_lines: int = 
         LineCollection(lines, colors=colours.to_rgba(np.array(values)), linewidths=1.0, alpha=0.75, zorder=2),
         autolim=False,
     )
-    winner = best_of(result)
     best = lines[done.index(next(each for each in done if each.trial_id == winner.trial_id))]
     axes.plot(*zip(*best, strict=True), color=look.DARK, linewidth=4.2, zorder=4)
     axes.plot(*zip(*best, strict=True), color=look.ORANGE, linewidth=2.4, zorder=5, label=_best_label(winner))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dhflow import load
+from dhflow import Budget, Float, SearchSpace, Study, load
 from dhflow.cli.describe import best_trials, failure_groups
 from dhflow.trial import TrialStatus
 
@@ -199,6 +199,15 @@ def test_an_enqueued_config_runs_first_at_resume(small: str, dhflow: Any) -> Non
     assert trial.source.value == "user"
     assert trial.objective == pytest.approx(0.99)
     assert trial.config["momentum"] == 0.0
+
+
+def test_a_study_with_a_budget_takes_a_config_too(tmp_path: Path, dhflow: Any) -> None:
+    history = tmp_path / "h.h5"
+    space = SearchSpace({"x": Float(0.0, 1.0)})
+    with Study(space, searcher="asha", seed=1, history=history, budget=Budget("epochs", 1, 9)) as study:
+        study.tell(study.ask(), 1.0)
+    assert dhflow("enqueue", str(history), "x=0.25").code == 0
+    assert load(history).trials[1].config == {"x": 0.25}
 
 
 def test_what_is_not_given_comes_from_a_trial(small: str, dhflow: Any) -> None:

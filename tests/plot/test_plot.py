@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dhflow import Categorical, Constant, Float, Integer, Ordinal, SearchSpace
+from dhflow import Budget, Categorical, Constant, Float, Integer, Ordinal, SearchSpace, Study
 from dhflow.errors import DhflowError, MissingExtraError, SearchError
 from dhflow.objective import Objective
 from dhflow.plot import draw, plot_objective, plot_parallel, plot_parameters, plot_timeline
@@ -272,6 +272,16 @@ def test_a_parameter_says_how_it_is_drawn(parameter: Any, logarithmic: bool, nam
 
 
 # Parallel -----------------------------------------------------------------------------------------
+
+
+def test_parallel_draws_the_best_of_the_full_budget_among_lower_losses_of_small_ones() -> None:
+    study = Study(SearchSpace({"x": Float(0.0, 1.0)}), searcher="random", seed=1, budget=Budget("epochs", 1, 9))
+    for i in range(30):
+        asked = study.ask()
+        study.record.trials[asked.trial_id] = dataclasses.replace(asked, budget=None if i == 0 else 1.0)
+        study.tell(asked, 10.0 if i == 0 else 0.01 * i)
+    axes: Any = plot_parallel(study.result, max_lines=5)
+    assert "trial 0" in axes.get_legend_handles_labels()[1][0]
 
 
 def test_parallel_has_a_line_per_completed_config_and_an_axis_per_parameter(make_result: MakeResult) -> None:
