@@ -4,7 +4,9 @@ For:      Aurora at the Argonne Leadership Computing Facility, run from a login 
 Set:      ``account``, your project. ``worker_init`` for an environment made from a module, for example
           ``"module load frameworks; source /path/to/venv/bin/activate"``; ``filesystems`` for data elsewhere than on
           home and Flare.
-Verified: not yet.
+Verified: in November 2026 over a shim (qsub, qstat, qdel and mpiexec in front of a real Slurm), two nodes with twelve
+          slots each, and with four of three tiles, without pinning: the trials' ZE_AFFINITY_MASK were spread evenly
+          over the four. Not verified on Aurora itself.
 Source:   ALCF user guide, "Parsl on Aurora" (affinity, launcher, file systems, 208 hardware threads). Departs from it
           in the names of the tiles: ``0`` to ``11`` with ``ZE_FLAT_DEVICE_HIERARCHY=FLAT``, which the frameworks
           module sets anyway, because names like ``0.1`` mean a tile only in the composite hierarchy.

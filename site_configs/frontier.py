@@ -3,7 +3,7 @@
 For:      Frontier at the Oak Ridge Leadership Computing Facility, run from a login node.
 Set:      ``account``, your project; ``worker_init`` where the environment that submits is not the one to run in, for
           example ``"module load cray-python rocm; source /path/to/venv/bin/activate"``.
-Verified: not yet.
+Verified: not verified: only built, and its batch script printed, off the machine.
 Source:   Frontier User Guide, "Frontier Compute Nodes" (which cores lie beside which GPU; the first core of each group
           of eight is reserved) and its sbatch examples. Parsl sets ROCR_VISIBLE_DEVICES and CUDA_VISIBLE_DEVICES alike;
           where a framework honours both and finds no GPU, remove the latter at the start of the objective.

@@ -3,7 +3,8 @@
 For:      a search that is itself started by a batch script of PBS or Slurm, or in an interactive job.
 Set:      ``gpus_per_node`` for one trial per GPU, else ``trials_per_node``. The nodes are those of ``PBS_NODEFILE`` or
           ``SLURM_JOB_NUM_NODES``, or this machine alone outside a job.
-Verified: not yet.
+Verified: run for real in November 2026: a search inside a job of two nodes over Slurm 22.05, and on one machine
+          without a scheduler. Inside a job of PBS and with GPUs: not verified.
 Source:   ALCF user guide, "Parsl on Aurora", section on running within a single PBS job.
 
 Plain Parsl: ``parsl.load(make_config())`` works in any script, with or without dhflow.

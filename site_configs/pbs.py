@@ -5,7 +5,8 @@ For:      any cluster with PBS Pro or OpenPBS and an ``mpiexec`` that takes ``--
 Set:      mostly ``queue``, ``walltime`` and ``cpus_per_node``; ``account`` where it is asked for;
           ``gpus_per_node`` for one trial per GPU; ``worker_init`` where the environment that submits is not the one
           to run in.
-Verified: not yet.
+Verified: in November 2026 over a shim: qsub, qstat, qdel and mpiexec in front of a real Slurm, two nodes with two
+          accelerator slots each. Not verified on PBS itself, nor with GPUs.
 
 Plain Parsl: ``parsl.load(make_config(queue="debug"))`` works in any script, with or without dhflow.
 """

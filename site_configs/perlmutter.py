@@ -4,7 +4,7 @@ For:      the GPU nodes of Perlmutter at NERSC, run from a login node.
 Set:      ``account``, your project (GPU time may be booked on ``<project>_g``); ``queue`` (the QOS) beyond half an
           hour; ``worker_init`` where the environment that submits is not the one to run in, for example
           ``"module load python; conda activate /path/to/env"``.
-Verified: not yet.
+Verified: not verified: only built, and its batch script printed, off the machine.
 Source:   parsl.readthedocs.io and Globus Compute's examples for Perlmutter (SlurmProvider, SrunLauncher,
           ``--constraint gpu``); NUMA domains of the GPUs as ``nvidia-smi topo -m`` prints them there. The interface
           ``hsn0`` was not found documented for login nodes: set ``address=""`` to offer all.

@@ -5,7 +5,9 @@ Set:      mostly ``queue`` (the partition) and ``walltime``; ``account``, ``qos`
           cluster asks for them; ``gpus_per_node`` for one trial per GPU; ``worker_init`` where the environment
           that submits is not the one to run in; ``address`` where nodes do not reach the login node by any of its
           addresses.
-Verified: not yet.
+Verified: run for real in November 2026: a search on two nodes over Slurm 22.05 (a private one of several nodes on one
+          host, without GPUs or accounting), and ``dhflow sites check slurm --run`` with blocks that start and blocks
+          that fail. GPUs: not verified.
 
 Plain Parsl: ``parsl.load(make_config(queue="debug"))`` works in any script, with or without dhflow.
 """

@@ -27,6 +27,9 @@ COMPARED = ("dhflow", "parsl", "numpy", "cloudpickle", "dill", "tensorflow", "ke
 
 _LOCK = "lock"
 _MAX_LAST_LINE = 200
+_OUTPUTS = {".stderr": "stderr", ".err": "stderr", ".stdout": "stdout", ".out": "stdout"}
+"""What Parsl's providers call the files of a block's output."""
+
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 
 
@@ -147,13 +150,13 @@ def _judge_lock(found: str) -> Check:
 
 def block_files(folder: Path) -> list[Path]:
     """Return the files with what blocks printed, under a run's folder."""
-    return sorted([*folder.rglob("submit_scripts/*.stderr"), *folder.rglob("submit_scripts/*.stdout")])
+    return sorted(each for each in folder.rglob("submit_scripts/*") if each.suffix in _OUTPUTS)
 
 
 def _what_blocks_say(folder: Path) -> Iterator[Check]:
     for each in block_files(folder):
         last = each.read_text(errors="replace").strip().rpartition("\n")[2]
-        yield warn(f"block's {each.suffix[1:]}", str(each), last[-_MAX_LAST_LINE:])
+        yield warn(f"block's {_OUTPUTS[each.suffix]}", str(each), last[-_MAX_LAST_LINE:])
 
 
 def compare_versions(worker: Mapping[str, Any]) -> Iterator[Check]:
