@@ -1,9 +1,11 @@
 """Globus Compute: trials on one endpoint or several, without a login on their machines.
 
 For:      endpoints of Globus Compute (``pip install "dhflow[globus]"``), personal ones and those of a facility.
-Set:      ``endpoint``, its UUID, or several with commas between; ``workers``, how many trials each may hold at a time
-          (a search also takes it as ``--workers``); what a facility's endpoint asks for: ``account``, ``queue``, ….
-Verified: not verified against the service: only built, without a network.
+Set:      ``endpoint``, its UUID, or several with commas between; what a facility's endpoint asks for: ``account``,
+          ``queue``, …. A search also needs to be told how many trials run at a time: ``--workers N``.
+Verified: in November 2026 by hand, with the real SDK and a real endpoint of two workers over a stand-in for the web
+          service: 30 trials of 0.3 s in 17 s (a result takes half a second to come home). Not verified: the service
+          itself, several endpoints at once, user endpoint configurations.
 Source:   ALCF user guide, "Globus Compute" (keys of the user endpoint configuration); measured: the SDK delays single
           submissions after four in sixteen seconds unless its burst limits are set as here.
 

@@ -77,7 +77,7 @@ def make_config(
     address : str
         Interface or IP address at which nodes reach the login node.
     poll_s : int
-        How often Slurm is asked for the state of the blocks.
+        How often Slurm is asked for the state of the blocks; less than its MinJobAge, or ends of blocks are missed.
     heartbeat_s : int
         A lost node is noticed after eight times this.
     run_dir : str

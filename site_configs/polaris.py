@@ -5,8 +5,8 @@ Set:      ``account``, your project. ``worker_init`` for an environment made fro
           ``"module use /soft/modulefiles; module load conda; conda activate /path/to/env"``; ``filesystems`` for data
           elsewhere than on home and Eagle.
 Verified: in November 2026 over a shim (qsub, qstat, qdel and mpiexec in front of a real Slurm), two nodes with four
-          accelerator slots each, without pinning: the trials' CUDA_VISIBLE_DEVICES were spread evenly. Not verified on
-          Polaris itself.
+          accelerator slots each: the trials' CUDA_VISIBLE_DEVICES were spread evenly; two trials on one GPU with a
+          stand-in for nvidia-smi; pinning with another list of cores than CORES. Not verified on Polaris itself.
 Source:   ALCF user guide, "Parsl on Polaris" (interface, affinity, TMPDIR against long socket paths) and "Running jobs
           on Polaris" (queues); parsl/configs/polaris.py (launcher, select).
 

@@ -5,9 +5,9 @@ Set:      mostly ``queue`` (the partition) and ``walltime``; ``account``, ``qos`
           cluster asks for them; ``gpus_per_node`` for one trial per GPU; ``worker_init`` where the environment
           that submits is not the one to run in; ``address`` where nodes do not reach the login node by any of its
           addresses.
-Verified: run for real in November 2026: a search on two nodes over Slurm 22.05 (a private one of several nodes on one
-          host, without GPUs or accounting), and ``dhflow sites check slurm --run`` with blocks that start and blocks
-          that fail. GPUs: not verified.
+Verified: run for real in November 2026 over Slurm 22.05 (a private one of several nodes on one host, without GPUs or
+          accounting): a search on two nodes, one through three blocks with ``longest_trial_s`` in which no trial was
+          cut off, and ``dhflow sites check slurm --run`` with blocks that start and that fail. GPUs: not verified.
 
 Plain Parsl: ``parsl.load(make_config(queue="debug"))`` works in any script, with or without dhflow.
 """
@@ -86,7 +86,7 @@ def make_config(
     address : str
         Interface or IP address at which nodes reach this machine; all are offered by default.
     poll_s : int
-        How often Slurm is asked for the state of the blocks.
+        How often Slurm is asked for the state of the blocks; less than its MinJobAge, or ends of blocks are missed.
     heartbeat_s : int
         A lost node is noticed after eight times this.
     run_dir : str

@@ -114,11 +114,14 @@ def _try_executor(
 
 
 def _no_trial(result: Result, trial: Trial | None, took_s: float) -> Check:
+    from dhflow.flow.outcome import INTERRUPTED
+
     failure = trial.failure if trial is not None else None
+    if failure is None or failure.kind == INTERRUPTED:
+        advice = "give it longer with --timeout, or see the scheduler's queue"
+    else:
+        advice = "mend the workers' environment"
     why = f"{failure.kind}: {failure.message}" if failure else result.reason
-    advice = (
-        "mend the workers' environment" if failure else "give it longer with --timeout, or see the scheduler's queue"
-    )
     return fail("trial", f"none came back in {took_s:.0f} s: {why}", advice)
 
 
@@ -155,8 +158,13 @@ def block_files(folder: Path) -> list[Path]:
 
 def _what_blocks_say(folder: Path) -> Iterator[Check]:
     for each in block_files(folder):
-        last = each.read_text(errors="replace").strip().rpartition("\n")[2]
-        yield warn(f"block's {_OUTPUTS[each.suffix]}", str(each), last[-_MAX_LAST_LINE:])
+        yield warn(f"block's {_OUTPUTS[each.suffix]}", str(each), _last_line(each))
+    for each in sorted(folder.rglob("worker_0.log"))[:1]:  # its workers started, and died of their own
+        yield warn("worker's log", str(each), _last_line(each))
+
+
+def _last_line(file: Path) -> str:
+    return file.read_text(errors="replace").strip().rpartition("\n")[2][-_MAX_LAST_LINE:]
 
 
 def compare_versions(worker: Mapping[str, Any]) -> Iterator[Check]:

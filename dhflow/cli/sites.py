@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CHECK = "check"
 
 
-class _Sites(click.Group):
+class _Sites(Verb, click.Group):
     """A verb with one verb below it: any other word is the name of a site."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -34,7 +34,11 @@ class _Sites(click.Group):
         return [_CHECK]
 
 
-@click.group(cls=_Sites, subcommand_metavar="[NAME | check NAME ...]")
+@click.group(
+    cls=_Sites,
+    subcommand_metavar="[NAME | check NAME ...]",
+    examples=["sites", "sites laptop", "sites ./my_cluster.py", "sites check polaris --site-set account=X"],
+)
 def command() -> None:
     """List the shipped sites; with NAME (or the path of a site file), only that one and where its file lies.
 
@@ -43,7 +47,7 @@ def command() -> None:
     """
 
 
-@command.command("show", cls=Verb, hidden=True, examples=["sites", "sites laptop", "sites ./my_cluster.py"])
+@command.command("show", cls=Verb, hidden=True)
 @click.argument("name", required=False)
 def show(name: str | None) -> None:
     """List the sites, or describe one."""
