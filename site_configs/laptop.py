@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
+import runpy
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 from parsl import Config
@@ -21,16 +23,7 @@ from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.logconfigs.file import FileLogging
 from parsl.providers import LocalProvider
 
-# Variables that hold a numerical library to the cores its worker owns. OMP_NUM_THREADS does not hold TensorFlow.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
+_block = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_block.py"))))
 
 
 def make_config(
@@ -71,37 +64,34 @@ def make_config(
         strategy="none",
         strategy_period=0.2,  # the first block is only looked at after this long
         retries=0,
+        usage_tracking=0,
         run_dir=run_dir,
         initialize_logging=FileLogging(level=logging.WARNING),
     )
 
 
 def fresh_config() -> Config:
-    """Return a configuration by the environment: ``DHFLOW_WORKERS``, ``DHFLOW_EXECUTOR``."""
-    workers = os.environ.get("DHFLOW_WORKERS")
-    kind = os.environ.get("DHFLOW_EXECUTOR", "processes")
-    return make_config(
-        workers=int(workers) if workers else None, executor="threads" if kind == "threads" else "processes"
-    )
+    """Return a configuration with the arguments that ``DHFLOW_SITE_<ARGUMENT>`` give."""
+    return _block.from_environment(make_config)
 
 
 def _processes(n_workers: int, threads: int, heartbeat_s: int, worker_init: str) -> HighThroughputExecutor:
-    exports = "\n".join(f"export {name}=${{{name}:-{threads}}}" for name in _THREAD_VARIABLES)
     return HighThroughputExecutor(
         label="laptop",
         address="127.0.0.1",
         loopback_address="127.0.0.1",
         max_workers_per_node=n_workers,
+        prefetch_capacity=0,
         cores_per_worker=1e-6,  # max_workers_per_node alone decides, also beyond the number of cores
         heartbeat_period=heartbeat_s,
         heartbeat_threshold=max(8, 4 * heartbeat_s),
-        interchange_launch_cmd=_interchange_command(),
+        interchange_launch_cmd=_block.interchange_command(),
         launch_cmd=_worker_command(),
         provider=LocalProvider(
             init_blocks=1,
             min_blocks=1,
             max_blocks=1,
-            worker_init="\n".join(each for each in (exports, worker_init) if each),
+            worker_init="\n".join(filter(None, (_block.thread_limits(threads), worker_init))),
         ),
     )
 
@@ -111,11 +101,3 @@ def _worker_command() -> str:
     return DEFAULT_LAUNCH_CMD.replace(
         "process_worker_pool.py", f"{sys.executable} -m parsl.executors.high_throughput.process_worker_pool", 1
     )
-
-
-def _interchange_command() -> list[str]:
-    """Start the interchange so that it dies with this process, and not of the terminal's Ctrl-C."""
-    interchange = [sys.executable, "-m", "parsl.executors.high_throughput.interchange"]
-    if shutil.which("setpriv") and shutil.which("setsid"):
-        return ["setpriv", "--pdeathsig", "TERM", "setsid", *interchange]
-    return ["setsid", *interchange] if shutil.which("setsid") else interchange

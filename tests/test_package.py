@@ -156,7 +156,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_what_it_needs(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
-    for each in ("dhflow/py.typed", "dhflow/site_configs/laptop.py", "dhflow/history/FORMAT.md"):
+    for each in (
+        "dhflow/py.typed",
+        "dhflow/site_configs/laptop.py",
+        "dhflow/site_configs/_block.py",
+        "dhflow/history/FORMAT.md",
+    ):
         assert each in names
     tops = {each.partition("/")[0] for each in names}
     assert tops == {"dhflow", f"dhflow-{dhflow.__version__}.dist-info"}

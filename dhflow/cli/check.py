@@ -1,9 +1,14 @@
-"""One finding of ``dhflow doctor``."""
+"""One finding of ``dhflow doctor`` or ``dhflow sites check``, and how findings are shown."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import click
+
+from dhflow.flow.text import count
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -41,3 +46,27 @@ def warn(name: str, text: str, advice: str = "") -> Check:
 def fail(name: str, text: str, advice: str = "") -> Check:
     """Return one that dhflow cannot work with."""
     return Check("fail", name, text, advice)
+
+
+def show_checks(title: str, checks: Iterable[Check]) -> list[Check]:
+    """Print findings under a title as they come, for a site may take minutes; return them."""
+    click.secho(title, bold=True)
+    found = []
+    for each in checks:
+        found.append(each)
+        click.echo(f"  {click.style(each.level.ljust(4), fg=COLOURS[each.level])}  {each.name.ljust(18)}  {each.text}")
+        if each.advice:
+            click.echo(f"{' ' * 28}-> {each.advice}")
+    click.echo()
+    return found
+
+
+def conclude(found: Sequence[Check], remark: str = "") -> None:
+    """Print what all findings come to; exit with 1 if one failed."""
+    n_failed = sum(each.level == "fail" for each in found)
+    n_warned = sum(each.level == "warn" for each in found)
+    if n_failed:
+        click.echo(f"{n_failed} of {len(found)} checks failed")
+        raise click.exceptions.Exit(1)
+    verdict = "all is well" if not n_warned else f"it will work, with {count(n_warned, 'warning')}"
+    click.echo(f"{verdict}; {remark}" if remark else verdict)

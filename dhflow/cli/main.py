@@ -29,7 +29,7 @@ VERBS = {
     "plot": "Draw a history.",
     "compare": "Compare searchers on a problem, several runs each.",
     "enqueue": "Add a config of your own to a history; it runs first at resume.",
-    "sites": "List the sites and their arguments.",
+    "sites": "List the sites and their arguments; check one.",
     "doctor": "Check this installation, this file system and a site.",
 }
 

@@ -1,26 +1,56 @@
-"""``dhflow sites``."""
+"""``dhflow sites``: the shipped sites, one of them, and whether one will work."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dhflow.cli.option import Verb
+from dhflow.cli.option import Duration, Off, Setting, Verb
 from dhflow.errors import SiteError
 
 if TYPE_CHECKING:
+    from dhflow.flow.batch_script import PlannedBlocks
     from dhflow.flow.site import SiteArgument
 
+_CHECK = "check"
 
-@click.command(cls=Verb, examples=["sites", "sites laptop", "sites ./my_cluster.py"])
-@click.argument("name", required=False)
-def command(name: str | None) -> None:
+
+class _Sites(Verb, click.Group):
+    """A verb with one verb below it: any other word is the name of a site."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the words before which no verb stands under the one that shows sites."""
+        if not args or (args[0] != _CHECK and args[0] not in ctx.help_option_names):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs that the help lists."""
+        del ctx
+        return [_CHECK]
+
+
+@click.group(
+    cls=_Sites,
+    subcommand_metavar="[NAME | check NAME ...]",
+    examples=["sites", "sites laptop", "sites ./my_cluster.py", "sites check polaris --site-set account=X"],
+)
+def command() -> None:
     """List the shipped sites; with NAME (or the path of a site file), only that one and where its file lies.
 
-    A site's arguments are given with --site-set, for example --site-set workers=4.
+    A site's arguments are given with --site-set, for example --site-set workers=4. `dhflow sites check NAME` shows
+    what would be submitted, and with --run tries it.
     """
+
+
+@command.command("show", cls=Verb, hidden=True)
+@click.argument("name", required=False)
+def show(name: str | None) -> None:
+    """List the sites, or describe one."""
     from dhflow.flow.site import site_folder, site_names
 
     if name is not None:
@@ -35,7 +65,56 @@ def command(name: str | None) -> None:
             click.echo("\n".join(_described(each)))
         except SiteError as error:  # one broken file must not hide the others
             click.echo(f"{click.style(each, bold=True)}  cannot be loaded: {error}")
-    click.echo(f"\nfiles: {site_folder()} (copy one to make a site of your own; --site takes its path)")
+    click.echo(f"\nfiles: {site_folder()} (copy one, with _block.py, for a site of your own; --site takes its path)")
+
+
+@command.command(
+    _CHECK,
+    cls=Verb,
+    examples=[
+        "sites check polaris --site-set account=X --site-set nodes=2",
+        "sites check slurm --site-set queue=debug --run",
+    ],
+)
+@click.argument("name")
+@click.option("--site-set", multiple=True, type=Setting(), help="Argument of the site, e.g. account=X.")
+@click.option("--run", is_flag=True, help="Start the site's workers, and run one trial on each executor.")
+@click.option(
+    "--path",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="Folder for the files of --run; the workers must see it.",
+)
+@click.option("--timeout", type=Duration(), default="15m", show_default=True, help="How long --run waits.")
+def check(name: str, *, site_set: Sequence[tuple[str, str]], run: bool, path: Path, timeout: float | Off) -> None:
+    """Say what a search on the site NAME would submit, and whether its arguments are right; nothing is submitted.
+
+    With --run, which costs a few minutes of the allocation, the workers are started for real: a trial on each executor
+    tells its versions, its accelerators, and whether file locks hold between there and here.
+    """
+    from dhflow.cli.check import conclude, show_checks
+    from dhflow.cli.check_site import check_commands, check_site
+    from dhflow.flow.batch_script import plan_blocks
+    from dhflow.flow.site import load_site
+
+    arguments: dict[str, Any] = dict(site_set)
+    planned = plan_blocks(load_site(name, **arguments))
+    click.echo("\n\n".join(_planned_lines(each) for each in planned) + "\n")
+    found = show_checks("this machine", check_commands(planned))
+    if run:
+        limit = None if isinstance(timeout, Off) else timeout
+        found += show_checks(f"site {name}", check_site(name, arguments, path, limit))
+    conclude(found, "" if run else "nothing was submitted; --run tries the site for real")
+
+
+def _planned_lines(planned: PlannedBlocks) -> str:
+    head = f"{click.style(planned.label, bold=True)}  {planned.summary}"
+    if not planned.script:
+        return head
+    by = f"submitted with: {planned.command}" if planned.command else "no batch job; workers start with:"
+    body = "\n".join(f"    {line}".rstrip() for line in planned.script.strip().splitlines())
+    return f"{head}\n{by}\n\n{body}"
 
 
 def _described(name: str) -> list[str]:

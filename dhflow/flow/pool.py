@@ -209,7 +209,7 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
             raise ExecutionError("this parsl.Config was used before; make a fresh one for each search")
     _find_parsl_scripts()
     for each in config.executors:
-        _report_exits(each)
+        report_exits(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
         kernel = DataFlowKernel(config)
@@ -225,7 +225,7 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
 
     if kernel.cleanup_called:
         raise SiteError("this Parsl kernel is closed already")
-    sizes = [_size(each) for each in chosen]
+    sizes = [size_of(each) for each in chosen]
     return Pool(
         executor=ParslPoolExecutor(dfk=kernel, executors=[each.label for each in chosen]),
         n_slots=workers or sum(slots for slots, _ in sizes),
@@ -237,7 +237,7 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
     )
 
 
-def _size(executor: Any) -> tuple[int, int]:
+def size_of(executor: Any) -> tuple[int, int]:
     """Return how many trials a Parsl executor runs at once, and on how many nodes."""
     if hasattr(executor, "max_threads"):
         return executor.max_threads, 1
@@ -271,7 +271,7 @@ def _find_parsl_scripts() -> None:
         os.environ["PATH"] = scripts + os.pathsep + path
 
 
-def _report_exits(executor: Any) -> None:
+def report_exits(executor: Any) -> None:
     """Start a HighThroughputExecutor's workers through the pool that notes how they die; leave other commands alone."""
     command = getattr(executor, "launch_cmd", None)
     if command:

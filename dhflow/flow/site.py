@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,10 +63,15 @@ def load_site(name_or_path: str | Path, **arguments: Any) -> Config:
     Raises
     ------
     SiteError
-        If the site is unknown, or an argument is missing, unknown or of the wrong type; before anything starts.
+        If the site is unknown, an argument is missing, unknown or of the wrong type, or the site refuses them;
+        before anything starts.
     """
     make_config = _make_config_of(_find(name_or_path))
-    return make_config(**check_arguments(str(name_or_path), make_config, arguments))
+    checked = check_arguments(str(name_or_path), make_config, arguments)
+    try:
+        return make_config(**checked)
+    except Exception as error:
+        raise SiteError(f"site {str(name_or_path)!r}: {error}", _argument_in(str(error), checked)) from error
 
 
 def site_arguments(name_or_path: str | Path) -> list[SiteArgument]:
@@ -107,6 +112,12 @@ def check_arguments(site: str, function: Callable[..., Any], arguments: Mapping[
         raise SiteError(f"site {site!r} needs {', '.join(repr(each) for each in missing)}", missing[0])
     hints = typing.get_type_hints(function)
     return {name: _convert(site, name, value, hints.get(name, object)) for name, value in arguments.items()}
+
+
+def _argument_in(message: str, names: Iterable[str]) -> str | None:
+    """Return the argument that a site's own message begins with, if it does."""
+    first = message.partition(" ")[0]
+    return first if first in names else None
 
 
 def _convert(site: str, name: str, value: Any, wanted: Any) -> Any:

@@ -1,0 +1,142 @@
+"""Inside a batch job: workers on the nodes that the job already has, none submitted.
+
+For:      a search that is itself started by a batch script of PBS or Slurm, or in an interactive job.
+Set:      ``gpus_per_node`` for one trial per GPU, else ``trials_per_node``. The nodes are those of ``PBS_NODEFILE`` or
+          ``SLURM_JOB_NUM_NODES``, or this machine alone outside a job.
+Verified: run for real in November 2026: a search inside a job of two nodes over Slurm 22.05, and on one machine
+          without a scheduler. Inside a job of PBS and with GPUs: not verified.
+Source:   ALCF user guide, "Parsl on Aurora", section on running within a single PBS job.
+
+Plain Parsl: ``parsl.load(make_config())`` works in any script, with or without dhflow.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
+
+from parsl import Config
+from parsl.launchers import MpiExecLauncher, SingleNodeLauncher, SrunLauncher
+from parsl.launchers.base import Launcher
+from parsl.providers import LocalProvider
+
+_block = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_block.py"))))
+
+
+def make_config(
+    *,
+    nodes: int | None = None,
+    trials_per_node: int = 1,
+    gpus_per_node: int = 0,
+    gpu_vendor: Literal["nvidia", "amd", "intel"] = "nvidia",
+    trials_per_accelerator: int = 1,
+    accelerators_per_trial: int = 1,
+    cpu_affinity: str = "none",
+    worker_init: str = "",
+    launcher: Literal["auto", "mpiexec", "srun", "none"] = "auto",
+    launcher_options: str | None = None,
+    time_left_s: int | None = None,
+    longest_trial_s: int | None = None,
+    address: str = "",
+    heartbeat_s: int = 5,
+    run_dir: str = "runinfo",
+) -> Config:
+    """Return a Parsl configuration over the nodes of the job that this process runs in.
+
+    Parameters
+    ----------
+    nodes : int, optional
+        Fewer than the job has.
+    trials_per_node : int
+        Trials at a time on a node without GPUs.
+    gpus_per_node : int
+        With GPUs, their number decides how many trials run on a node.
+    gpu_vendor : {"nvidia", "amd", "intel"}
+    trials_per_accelerator, accelerators_per_trial : int
+        Trials that share a GPU, or GPUs that one trial gets.
+    cpu_affinity : str
+        Parsl's: "none", "block", "alternating", or "list:" and each trial's cores.
+    worker_init : str
+        Shell lines that run before the workers; by default this very environment is used.
+    launcher : {"auto", "mpiexec", "srun", "none"}
+        What starts a manager on each node; by default srun in a job of Slurm and mpiexec in one of PBS.
+    launcher_options : str, optional
+        For that command; by default ``--ppn 1`` for mpiexec and ``--cpu-bind=none --overlap`` for srun.
+    time_left_s : int, optional
+        Until the job ends. Slurm says it to its jobs, PBS does not.
+    longest_trial_s : int, optional
+        With it no trial is started that the job's end would cut off.
+    address : str
+        Interface or IP address at which the nodes reach this one; all are offered by default.
+    heartbeat_s : int
+        A lost node is noticed after eight times this.
+    run_dir : str
+        Where Parsl keeps its logs.
+    """
+    if gpus_per_node:
+        slots = _block.share_accelerators(
+            [""] * gpus_per_node,
+            trials_per_accelerator=trials_per_accelerator,
+            accelerators_per_trial=accelerators_per_trial,
+            vendor=gpu_vendor,
+        )
+    else:
+        _block.at_least_one(trials_per_node=trials_per_node)
+        slots = _block.Slots([], "none", trials_per_node)
+    provider = LocalProvider(
+        worker_init=_block.worker_environment(worker_init),
+        launcher=_launcher(_scheduler() if launcher == "auto" else launcher, launcher_options),
+        **_block.check_blocks(nodes or nodes_of_job(), 1, 1),
+    )
+    config = _block.make_config(
+        "inside_job",
+        provider,
+        slots,
+        address=address,
+        drain_s=_drain_s(time_left_s, longest_trial_s),
+        heartbeat_s=heartbeat_s,
+        cpu_affinity=cpu_affinity,
+        run_dir=run_dir,
+    )
+    config.strategy = "none"  # the one block is there from the start
+    return config
+
+
+def nodes_of_job() -> int:
+    """Return how many nodes the surrounding job has; 1 outside one."""
+    if "PBS_NODEFILE" in os.environ:
+        return max(1, len(set(Path(os.environ["PBS_NODEFILE"]).read_text().split())))
+    return int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
+
+
+def fresh_config() -> Config:
+    """Return a configuration with the arguments that ``DHFLOW_SITE_<ARGUMENT>`` give."""
+    return _block.from_environment(make_config)
+
+
+def _scheduler() -> str:
+    if "PBS_NODEFILE" in os.environ:  # first: a shim of PBS may run on another scheduler
+        return "mpiexec"
+    return "srun" if "SLURM_JOB_ID" in os.environ else "none"
+
+
+def _launcher(command: str, options: str | None) -> Launcher:
+    if command == "mpiexec":
+        return MpiExecLauncher(bind_cmd="--cpu-bind", overrides="--ppn 1" if options is None else options)
+    if command == "srun":
+        return SrunLauncher(overrides="--cpu-bind=none --overlap" if options is None else options)
+    return SingleNodeLauncher()
+
+
+def _drain_s(time_left_s: int | None, longest_trial_s: int | None) -> int | None:
+    end = os.environ.get("SLURM_JOB_END_TIME")
+    if time_left_s is None and end is not None:
+        time_left_s = int(end) - int(time.time())
+    if time_left_s is None or longest_trial_s is None:
+        return None
+    hours, rest = divmod(time_left_s, 3600)
+    return int(_block.drain_period(f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}", longest_trial_s))

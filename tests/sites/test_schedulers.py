@@ -1,0 +1,156 @@
+"""Sites with a scheduler, run for real on a private Slurm, and over PBS commands in front of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dhflow import Float, SearchSpace, search
+from dhflow.cli.check_site import check_site
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.usefixtures("queue_left")]
+
+QUICK = {"walltime": "00:05:00", "poll_s": 2, "heartbeat_s": 2}
+SEEN = ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the launcher leaves the list of a job's nodes here
+
+
+def run(site: str, n_trials: int, trial_s: float, **arguments: Any) -> list[dict[str, str]]:
+    """Run a search; return what each trial saw of its place."""
+
+    def look(config: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(trial_s)
+        return {"objective": config["x"], **{name: os.environ.get(name, "") for name in SEEN}}
+
+    result = search(
+        look,
+        SearchSpace({"x": Float(0.0, 1.0)}),
+        site=site,
+        site_set={**QUICK, **arguments},
+        searcher="random",
+        max_trials=n_trials,
+        history="h.h5",
+        wall_time_s=50.0,
+    )
+    assert [each.status.value for each in result.trials] == ["completed"] * n_trials
+    return [{name: str(each.metrics[name]) for name in SEEN} for each in result.trials]
+
+
+def places(seen: list[dict[str, str]], variable: str) -> Counter[tuple[str, str]]:
+    return Counter((each["SLURMD_NODENAME"], each[variable]) for each in seen)
+
+
+def test_a_search_fills_two_nodes_of_slurm() -> None:
+    seen = run("slurm", 24, 0.3, queue="debug", nodes=2, trials_per_node=2)
+    by_node = Counter(each["SLURMD_NODENAME"] for each in seen)
+    assert set(by_node) == {"n1", "n2"}
+    assert min(by_node.values()) >= 6
+
+
+@pytest.mark.usefixtures("pbs")
+def test_trials_are_spread_evenly_over_the_accelerators_of_polaris() -> None:
+    found = places(run("polaris", 80, 0.3, account="A", nodes=2, cpu_affinity="none"), "CUDA_VISIBLE_DEVICES")
+    assert set(found) == {(node, str(i)) for node in ("n1", "n2") for i in range(4)}
+    assert min(found.values()) >= 6
+    assert max(found.values()) <= 14
+
+
+@pytest.mark.usefixtures("pbs")
+def test_trials_are_spread_evenly_over_the_tiles_of_aurora() -> None:
+    arguments = {"account": "A", "nodes": 2, "cpu_affinity": "none", "accelerators_per_trial": 3}
+    found = places(run("aurora", 80, 0.3, **arguments), "ZE_AFFINITY_MASK")
+    slots = ("0,1,2", "3,4,5", "6,7,8", "9,10,11")
+    assert set(found) == {(node, each) for node in ("n1", "n2") for each in slots}
+    assert min(found.values()) >= 6
+    assert max(found.values()) <= 14
+
+
+@pytest.mark.usefixtures("pbs")
+def test_two_trials_share_an_accelerator_where_parsl_finds_nvidia_smi(tmp_path: Path) -> None:
+    smi = tmp_path / "shims" / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nfor i in 0 1 2 3; do echo GPU $i; done\n")
+    smi.chmod(0o755)
+    arguments = {"account": "A", "cpu_affinity": "none", "trials_per_accelerator": 2}
+    found = places(run("polaris", 64, 0.5, **arguments), "CUDA_VISIBLE_DEVICES")
+    assert {each for _, each in found} == {"0", "1", "2", "3"}
+    assert min(found.values()) >= 8
+
+
+def test_the_preflight_runs_on_slurm(tmp_path: Path) -> None:
+    found = {each.name: each for each in check_site("slurm", {**QUICK, "queue": "debug"}, tmp_path, 50.0)}
+    assert {each.level for each in found.values()} == {"ok"}
+    assert set(found) == {"reachable", "worker", "locks there", "versions there"}
+    assert not list(tmp_path.glob(".dhflow*"))
+
+
+def test_the_preflight_says_where_the_output_of_a_failing_block_lies(tmp_path: Path) -> None:
+    arguments = {**QUICK, "queue": "debug", "worker_init": "export PATH=/usr/bin:/bin"}
+    found = {each.name: each for each in check_site("slurm", arguments, tmp_path, 50.0)}
+    assert found["reachable"].level == "fail"
+    assert Path(found["block's stderr"].text).is_file()
+    assert "submit_scripts" in found["block's stderr"].text
+
+
+def test_a_queue_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    found = {each.name: each for each in check_site("slurm", {**QUICK, "queue": "nowhere"}, tmp_path, 50.0)}
+    assert found["reachable"].level == "fail"
+    assert "invalid partition" in found["reachable"].text
+
+
+def test_a_search_runs_inside_a_job(tmp_path: Path) -> None:
+    (tmp_path / "inside.py").write_text(
+        textwrap.dedent(
+            """
+            import os, time
+            from dhflow import Float, SearchSpace, search
+
+            def look(config):
+                time.sleep(0.3)
+                return {"objective": config["x"], "node": os.environ["SLURMD_NODENAME"]}
+
+            if __name__ == "__main__":
+                result = search(look, SearchSpace({"x": Float(0, 1)}), site="inside_job", searcher="random",
+                                site_set={"trials_per_node": 2, "heartbeat_s": 2}, max_trials=16, wall_time_s=40.0)
+                print(len(result), sorted({each.metrics["node"] for each in result.trials}))
+            """
+        )
+    )
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\n{sys.executable} inside.py\n")
+    options = "--wait --partition=debug --nodes=2 --ntasks-per-node=1 --exclusive --time=5 --output=out --error=err"
+    done = subprocess.run(["sbatch", *options.split(), str(script)], check=False, timeout=60, capture_output=True)
+    assert (tmp_path / "out").read_text().strip() == "16 ['n1', 'n2']", (tmp_path / "err").read_text()
+    assert done.returncode == 0
+
+
+def test_a_site_file_serves_a_script_without_dhflow_on_slurm(tmp_path: Path) -> None:
+    site = Path(__file__).parents[2] / "site_configs" / "slurm.py"
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "import runpy, sys, parsl\n"
+        f"fresh_config = runpy.run_path({str(site)!r})['fresh_config']\n"
+        "with parsl.load(fresh_config()):\n"
+        "    print(parsl.python_app(abs)(-7).result(), 'dhflow' in sys.modules)\n"
+    )
+    asked = {"DHFLOW_SITE_QUEUE": "debug", "DHFLOW_SITE_POLL_S": "2", "DHFLOW_SITE_HEARTBEAT_S": "2"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **asked},
+    )
+    assert done.stdout.split() == ["7", "False"], done.stderr
