@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SiteError
+from dhflow.flow.job_notes import SCHEDULER_COMMANDS
 from dhflow.flow.pool import report_exits, size_of
 from dhflow.flow.text import count
 
 if TYPE_CHECKING:
     from parsl import Config
-
-SCHEDULER_COMMANDS = {"slurm": ("sbatch", "squeue", "scancel"), "pbspro": ("qsub", "qstat", "qdel")}
-"""What Parsl's providers call, by their labels."""
 
 _UNKNOWN_PORT = "PORT"
 """Chosen when the kernel starts."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import ExecutionError, SiteError
+from dhflow.flow.blocks import BlockWatch
+from dhflow.flow.job_notes import JobNotes
 from dhflow.flow.site import load_site, site_arguments
 from dhflow.flow.worker_pool import exit_signal
 
@@ -57,6 +59,12 @@ class Pool:
         Whether :meth:`close` closes it.
     is_in_process : bool
         Whether its workers are threads of this process.
+    jobs : JobNotes, optional
+        Names the batch jobs that this process has to cancel.
+    blocks : BlockWatch, optional
+        Knows what waits in the queue of a scheduler.
+    ends_at : float, optional
+        UTC epoch seconds when the job ends in which this process itself runs.
     """
 
     executor: Executor
@@ -68,6 +76,9 @@ class Pool:
     kernel: DataFlowKernel | None = None
     owns: bool = False
     is_in_process: bool = False
+    jobs: JobNotes | None = None
+    blocks: BlockWatch | None = None
+    ends_at: float | None = None
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
@@ -87,6 +98,8 @@ class Pool:
         closing.join(1.0 if abandoned and not self.can_kill else CLEANUP_TIMEOUT_S)
         if closing.is_alive():
             _log.warning("%s has not closed: a trial still hangs in it", self.description)
+        elif self.jobs is not None:
+            self.jobs.forget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +168,12 @@ def plan_pool(
         raise SiteError(f"workers must be at least 1, it is {workers}", "workers")
     if isinstance(site, str | Path):
         config = _load_named(site, dict(site_set or {}), run_directory)
-        return _plan_config(config, executors, workers, f"site {str(site)!r}")
+        return _plan_config(config, executors, workers, f"site {str(site)!r}", run_directory)
     if site_set:
         raise SiteError("site_set goes with a site's name or file, not with an object", next(iter(site_set)))
     if isinstance(site, Executor):
         return PoolPlan(isinstance(site, ThreadPoolExecutor), lambda: _wrap_executor(site, workers))
-    return _plan_parsl_object(site, executors, workers)
+    return _plan_parsl_object(site, executors, workers, run_directory)
 
 
 def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path) -> Config:
@@ -169,11 +182,13 @@ def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path
     return load_site(site, **arguments)
 
 
-def _plan_parsl_object(site: object, executors: Sequence[str] | None, workers: int | None) -> PoolPlan:
+def _plan_parsl_object(
+    site: object, executors: Sequence[str] | None, workers: int | None, run_directory: Path
+) -> PoolPlan:
     from parsl import Config, DataFlowKernel
 
     if isinstance(site, Config):
-        return _plan_config(site, executors, workers, "a parsl.Config")
+        return _plan_config(site, executors, workers, "a parsl.Config", run_directory)
     if isinstance(site, DataFlowKernel):
         chosen = _chosen([each for each in site.executors.values() if each.label != "_parsl_internal"], executors)
         return PoolPlan(_are_threads(chosen), lambda: _wrap_kernel(site, chosen, workers, "the loaded Parsl kernel"))
@@ -183,9 +198,12 @@ def _plan_parsl_object(site: object, executors: Sequence[str] | None, workers: i
     )
 
 
-def _plan_config(config: Config, executors: Sequence[str] | None, workers: int | None, description: str) -> PoolPlan:
+def _plan_config(
+    config: Config, executors: Sequence[str] | None, workers: int | None, description: str, run_directory: Path
+) -> PoolPlan:
     chosen = _chosen(config.executors, executors)
-    return PoolPlan(_are_threads(chosen), lambda: _open_config(config, chosen, workers, description))
+    jobs = JobNotes(run_directory)
+    return PoolPlan(_are_threads(chosen), lambda: _open_config(config, chosen, workers, description, jobs))
 
 
 def _chosen(all_executors: Sequence[Any], labels: Sequence[str] | None) -> list[Any]:
@@ -200,7 +218,7 @@ def _are_threads(executors: Sequence[Any]) -> bool:
     return all(hasattr(each, "max_threads") for each in executors)
 
 
-def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
+def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str, jobs: JobNotes) -> Pool:
     from parsl import DataFlowKernel
 
     for each in config.executors:
@@ -208,8 +226,10 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         if getattr(each, "interchange_proc", None) is not None:
             raise ExecutionError("this parsl.Config was used before; make a fresh one for each search")
     _find_parsl_scripts()
+    jobs.cancel_left()
     for each in config.executors:
         report_exits(each)
+        jobs.follow(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
         kernel = DataFlowKernel(config)
@@ -217,6 +237,7 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         raise ExecutionError(f"{description} does not start: {error}") from error
     pool = _wrap_kernel(kernel, chosen, workers, description)
     pool.owns = True
+    pool.jobs = jobs
     return pool
 
 
@@ -234,6 +255,8 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
+        blocks=BlockWatch(chosen, [slots_per_block(each) for each in chosen]),
+        ends_at=min((each for each in map(_end_of, chosen) if each is not None), default=None),
     )
 
 
@@ -250,6 +273,18 @@ def size_of(executor: Any) -> tuple[int, int]:
         per_node = int((os.cpu_count() or 1) / executor.cores_per_worker)
     accelerators = len(getattr(executor, "available_accelerators", ()))
     return int(min(per_node, accelerators) if accelerators else per_node) * nodes, nodes
+
+
+def slots_per_block(executor: Any) -> int:
+    """Return how many trials one block of a Parsl executor runs at once; 0 for one without blocks."""
+    provider = getattr(executor, "provider", None)
+    return 0 if provider is None else size_of(executor)[0] // max(1, provider.max_blocks)
+
+
+def _end_of(executor: Any) -> float | None:
+    # What the site inside_job leaves there: its block is the job of this process.
+    ends_at: float | None = getattr(getattr(executor, "provider", None), "ends_at", None)
+    return ends_at
 
 
 def _wrap_executor(executor: Executor, workers: int | None) -> Pool:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import metadata
 from typing import Any
 
@@ -32,6 +32,10 @@ _log = logging.getLogger(__name__)
 
 _PACKAGES = ("dhflow", "parsl", "numpy", "scikit-learn", "h5py", "cloudpickle", "dill", "tensorflow")
 """Whose versions a session records."""
+
+
+_JOB_GRACE_S, _JOB_GRACE_SHARE = 60.0, 0.25
+"""A search inside a batch job ends this long before the job, or this share of a job's last minutes."""
 
 
 class Session:
@@ -95,8 +99,8 @@ class Session:
             directory.close()
 
     def _run_in(self, plan: PoolPlan, call_on: Callable[[Pool], Call], directory: RunDirectory) -> str:
-        loop = self._make_loop()
         pool = plan.open()
+        loop = self._make_loop(pool)
         try:
             load_packages(self._parts.searcher.packages, pool)
             return self._run_on(pool, call_on(pool), loop, directory)
@@ -142,11 +146,11 @@ class Session:
             )
         return reason
 
-    def _make_loop(self) -> CompletionLoop:
+    def _make_loop(self, pool: Pool) -> CompletionLoop:
         return CompletionLoop(
             self._parts.record,
             self._parts.objectives,
-            self._settings.limits,
+            _limits_within_job(self._settings.limits, pool.ends_at),
             LoopSettings(
                 seed=self._parts.seed,
                 max_attempts=self._settings.max_attempts,
@@ -196,6 +200,16 @@ def describe_objective(objective: Callable[..., Any] | str) -> str:
     target = getattr(objective, "func", objective)
     name = getattr(target, "__qualname__", type(target).__qualname__)
     return f"{getattr(target, '__module__', '?')}:{name}"
+
+
+def _limits_within_job(limits: Limits, ends_at: float | None) -> Limits:
+    """Return the limits of a session that ends before the batch job in which it runs, with time left to close."""
+    if ends_at is None:
+        return limits
+    left_s = ends_at - time.time()
+    left_s = max(0.0, left_s - min(_JOB_GRACE_S, _JOB_GRACE_SHARE * left_s))
+    wall_time_s = left_s if limits.wall_time_s is None else min(left_s, limits.wall_time_s)
+    return replace(limits, wall_time_s=wall_time_s)
 
 
 def load_packages(packages: Sequence[str], pool: Pool) -> None:
