@@ -27,6 +27,9 @@ from parsl.providers.base import ExecutionProvider
 ENVIRONMENT = "DHFLOW_SITE_"
 """What the variables begin with from which ``fresh_config`` reads the arguments of ``make_config``."""
 
+BLOCK_ENDS = "DHFLOW_BLOCK_ENDS"
+"""Variable that tells a block's workers when its scheduler will end it, in UTC epoch seconds."""
+
 _GRACE_S = 60
 """Left at a block's end for results to travel and workers to stop."""
 
@@ -163,6 +166,12 @@ def interchange_command() -> list[str]:
 def thread_limits(threads: int) -> str:
     """Return shell lines that hold numerical libraries to so many threads, unless the user has set them."""
     return "\n".join(f"export {name}=${{{name}:-{threads}}}" for name in _THREAD_VARIABLES)
+
+
+def block_end(walltime: str) -> str:
+    """Return the shell line that notes, when a block starts, when its walltime will be over."""
+    seconds = walltime_seconds(walltime)
+    return f"export {BLOCK_ENDS}=$(($(date +%s) + {seconds - seconds % 60}))"
 
 
 def worker_environment(worker_init: str, *lines: str) -> str:
