@@ -1,4 +1,4 @@
-"""A private Slurm of two nodes on this machine, and PBS commands in front of it; where they are missing, tests skip."""
+"""A private Slurm of four nodes on this machine, and PBS commands in front of it; tests skip where they are missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-N_NODES, N_CPUS = 2, 4
+N_NODES, N_CPUS = 4, 4
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))  # for watched_search
 
 
 def testbeds() -> Path | None:
