@@ -110,7 +110,8 @@ def make_config(
         cpu_affinity=cpu_affinity,
         run_dir=run_dir,
     )
-    config.strategy = "none"  # the one block is there from the start
+    if longest_trial_s is not None:
+        config.strategy = "none"  # workers that have stopped before the job's end are not started again
     return config
 
 

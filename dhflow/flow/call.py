@@ -39,6 +39,10 @@ UNHEARD_S = 30.0
 """Beyond its limit and the grace, a trial whose worker says nothing counts as ended."""
 
 
+_FIRST_LOOK_S = 10.0
+"""An attempt is first looked at this long after its begin, or sooner."""
+
+
 class Call(ABC):
     """Runs trials through one executor."""
 
@@ -88,6 +92,7 @@ class EvaluateCall(Call):
         self._directory = run_directory
         self._notes = WorkerNotes(workers_path(run_directory.path))
         self._open: dict[int, int] = {}
+        self._begun: dict[tuple[int, int], float] = {}
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
         number = self._open[trial.trial_id] = len(trial.attempts)
@@ -118,23 +123,36 @@ class EvaluateCall(Call):
         if harvested is not None:  # the worker died after its work was done
             return Finished(harvested)
         _refuse_fatal(error)
+        if self._pool.failure:  # an executor that was given up refuses what it is handed with errors of many kinds
+            raise ExecutionError(f"no more trials can run: {self._pool.failure}") from error
         return self._lost(trial, error)
 
     def look_after(self, running: Sequence[Trial]) -> list[Finished | Lost]:
-        """Harvest results that the executor lost, and notice attempts that outlived their limit unheard."""
+        """Harvest results that the executor lost, and notice attempts that outlived their limit unheard.
+
+        Raises
+        ------
+        ExecutionError
+            If no trial can run any more.
+        """
+        if self._pool.failure:
+            raise ExecutionError(f"no more trials can run: {self._pool.failure}")
         now = time.time()
-        if not any(now - each.attempts[-1].submitted_at > HARVEST_AFTER_S for each in running):
+        if not any(abs(now - each.attempts[-1].submitted_at) > HARVEST_AFTER_S for each in running):
             return []
         self._notes.refresh(self._open)
+        still = {(each.trial_id, len(each.attempts)) for each in running}
+        self._begun = {each: at for each, at in self._begun.items() if each in still}
         found = (self._look_after(each, now) for each in running)
         return [each for each in found if each is not None]
 
     def _look_after(self, trial: Trial, now: float) -> Finished | Lost | None:
         noted = self._notes.result(trial.trial_id, len(trial.attempts))
         if noted is None:
-            return self._unheard(trial, now)
+            return self._unheard(trial)
         # A worker killed in its next trial takes the last result with it: HTEX sends from a thread of the worker.
-        result = self._harvest(trial) if now - noted.ended_at > HARVEST_AFTER_S else None
+        # Either way: a clock that was put back must not keep the result for as long.
+        result = self._harvest(trial) if abs(now - noted.ended_at) > HARVEST_AFTER_S else None
         return None if result is None else Finished(result)
 
     def _harvest(self, trial: Trial) -> TrialResult | None:
@@ -145,13 +163,16 @@ class EvaluateCall(Call):
         self._open.pop(trial.trial_id, None)
         return replace(result, measurements=read_measurements(self._directory.last_attempt(trial)))
 
-    def _unheard(self, trial: Trial, now: float) -> Lost | None:
+    def _unheard(self, trial: Trial) -> Lost | None:
         limit_s, number = self._settings.timeout_s, len(trial.attempts)
         start = self._notes.start(trial.trial_id, number)
         if limit_s is None or start is None:
             return None
         grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
-        if now - start.time < limit_s + grace_s:
+        # From when we first saw it begin, by a clock that does not jump: a laptop may sleep, a clock be set.
+        now = time.monotonic()
+        age_s = min(max(0.0, time.time() - start.time), _FIRST_LOOK_S)
+        if now - self._begun.setdefault((trial.trial_id, number), now - age_s) < limit_s + grace_s:
             return None
         directory = self._directory.last_attempt(trial)
         failure = TrialFailure(

@@ -63,6 +63,8 @@ class Pool:
         Names the batch jobs that this process has to cancel.
     blocks : BlockWatch, optional
         Knows what waits in the queue of a scheduler.
+    parsl_executors : sequence
+        The kernel's executors in use.
     ends_at : float, optional
         UTC epoch seconds when the job ends in which this process itself runs.
     """
@@ -78,12 +80,18 @@ class Pool:
     is_in_process: bool = False
     jobs: JobNotes | None = None
     blocks: BlockWatch | None = None
+    parsl_executors: Sequence[Any] = ()
     ends_at: float | None = None
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
         noted = (exit_signal(each, host, pid) for each in self.log_directories)
         return next((each for each in noted if each), "")
+
+    @property
+    def failure(self) -> str:
+        """Why no trial will ever run here again, or ""."""
+        return next(filter(None, map(_failure_of, self.parsl_executors)), "")
 
     def close(self, *, abandoned: int = 0) -> None:
         """Close what dhflow opened; `abandoned` trials may still hang in it."""
@@ -255,6 +263,7 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
+        parsl_executors=chosen,
         blocks=BlockWatch(chosen, [slots_per_block(each) for each in chosen]),
         ends_at=min((each for each in map(_end_of, chosen) if each is not None), default=None),
     )
@@ -273,6 +282,16 @@ def size_of(executor: Any) -> tuple[int, int]:
         per_node = int((os.cpu_count() or 1) / executor.cores_per_worker)
     accelerators = len(getattr(executor, "available_accelerators", ()))
     return int(min(per_node, accelerators) if accelerators else per_node) * nodes, nodes
+
+
+def _failure_of(executor: Any) -> str:
+    if getattr(executor, "bad_state_is_set", False):
+        return f"executor {executor.label!r}: {executor.executor_exception}"
+    interchange = getattr(executor, "interchange_proc", None)
+    # Parsl itself does not look: its tasks would be waited for without end.
+    if interchange is not None and interchange.poll() is not None:
+        return f"executor {executor.label!r}: its interchange has ended with exit code {interchange.returncode}"
+    return ""
 
 
 def slots_per_block(executor: Any) -> int:
