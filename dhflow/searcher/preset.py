@@ -13,7 +13,7 @@ from dhflow.space import SearchSpace
 class Auto(Ambs):
     """What a user gets who chooses nothing.
 
-    A Sobol design first; then a Gaussian process and extra trees propose in turn, each told of all pending trials.
+    A Sobol design first; then a Gaussian process and extra trees take turns, two and one, told of all pending trials.
     Beyond 1,000 finished or 128 pending trials, where a Gaussian process would cost more than it gains, the trees go on
     alone. On tiny spaces every config is tried once.
 
