@@ -57,6 +57,8 @@ class Pool:
         Whether :meth:`close` closes it.
     is_in_process : bool
         Whether its workers are threads of this process.
+    takes_priority : bool
+        Whether the executor lets urgent tasks pass others that wait in it.
     """
 
     executor: Executor
@@ -68,6 +70,7 @@ class Pool:
     kernel: DataFlowKernel | None = None
     owns: bool = False
     is_in_process: bool = False
+    takes_priority: bool = False
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
@@ -232,6 +235,8 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
         n_nodes=sum(nodes for _, nodes in sizes),
         description=description,
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
+        # Its subclass for MPI refuses priorities.
+        takes_priority=all(type(each).__name__ == "HighThroughputExecutor" for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
     )
