@@ -98,8 +98,8 @@ class SuccessiveHalving(Hyperband):
 
     Notes
     -----
-    Jamieson and Talwalkar (2016), *Non-stochastic best arm identification and hyperparameter optimization*, Algorithm 1;
-    departures, cost and use are those of :class:`Hyperband`.
+    Jamieson and Talwalkar (2016), *Non-stochastic best arm identification and hyperparameter optimization*, Algorithm
+    1; departures, cost and use are those of :class:`Hyperband`.
     """
 
     name: ClassVar[str] = "successive_halving"

@@ -29,11 +29,11 @@ class Auto(Ambs):
     Notes
     -----
     *Why both.* A Gaussian process is the better model of smooth objectives, by a factor of three in regret; trees are
-    better where it fails (many local minima, plateaus), and together they were never bad. Methods, papers, equations and
-    departures are those of :class:`~dhflow.searcher.ambs.Ambs` with ``surrogate="mixed"``.
+    better where it fails (many local minima, plateaus), and together they were never bad. Methods, papers, equations
+    and departures are those of :class:`~dhflow.searcher.ambs.Ambs` with ``surrogate="mixed"``.
 
-    *Cost.* 10 to 20 ms of CPU per ask and tell, 5 ms once the trees are alone. Use it unless small budgets tell something
-    (`bohb`), or more than some 50 trials end per second (`tpe`, `random`).
+    *Cost.* 10 to 20 ms of CPU per ask and tell, 5 ms once the trees are alone. Use it unless small budgets tell
+    something (`bohb`), or more than some 50 trials end per second (`tpe`, `random`).
     """
 
     name: ClassVar[str] = "auto"
