@@ -67,6 +67,8 @@ class Pool:
         The kernel's executors in use.
     ends_at : float, optional
         UTC epoch seconds when the job ends in which this process itself runs.
+    takes_priority : bool
+        Whether the executor lets urgent tasks pass others that wait in it.
     """
 
     executor: Executor
@@ -82,6 +84,7 @@ class Pool:
     blocks: BlockWatch | None = None
     parsl_executors: Sequence[Any] = ()
     ends_at: float | None = None
+    takes_priority: bool = False
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
@@ -261,6 +264,8 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
         n_nodes=sum(nodes for _, nodes in sizes),
         description=description,
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
+        # Its subclass for MPI refuses priorities.
+        takes_priority=all(type(each).__name__ == "HighThroughputExecutor" for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
         parsl_executors=chosen,
