@@ -42,6 +42,9 @@ UNHEARD_S = 30.0
 _FIRST_LOOK_S = 10.0
 """An attempt is first looked at this long after its begin, or sooner."""
 
+_LONGEST_GAP_S = 30.0
+"""What a longer gap between two looks has beyond this is no time in which trials ran: the driver was stopped."""
+
 
 class Call(ABC):
     """Runs trials through one executor."""
@@ -93,6 +96,8 @@ class EvaluateCall(Call):
         self._notes = WorkerNotes(workers_path(run_directory.path))
         self._open: dict[int, int] = {}
         self._begun: dict[tuple[int, int], float] = {}
+        self._looked_at = time.monotonic()
+        self._awake_s = 0.0
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
         number = self._open[trial.trial_id] = len(trial.attempts)
@@ -141,6 +146,8 @@ class EvaluateCall(Call):
         """
         if self._pool.failure:
             raise ExecutionError(f"no more trials can run: {self._pool.failure}")
+        before, self._looked_at = self._looked_at, time.monotonic()
+        self._awake_s += min(self._looked_at - before, _LONGEST_GAP_S)
         now = time.time()
         if not any(abs(now - each.attempts[-1].submitted_at) > HARVEST_AFTER_S for each in running):
             return []
@@ -174,9 +181,9 @@ class EvaluateCall(Call):
             return None
         grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
         # From when we first saw it begin, by a clock that does not jump: a laptop may sleep, a clock be set.
-        now = time.monotonic()
         age_s = min(max(0.0, time.time() - start.time), _FIRST_LOOK_S)
-        if now - self._begun.setdefault((trial.trial_id, number), now - age_s) < limit_s + grace_s:
+        begun = self._begun.setdefault((trial.trial_id, number), self._awake_s - age_s)
+        if self._awake_s - begun < limit_s + grace_s:
             return None
         directory = self._directory.last_attempt(trial)
         failure = TrialFailure(

@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +55,74 @@ class Note(NamedTuple):
     time_left_s: float | None
 
 
-class WatchedSearch:
+class Marked:
+    """Processes that are known by a mark which they inherit, and what the first of them says.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "output"
+        self.mark = uuid.uuid4().hex
+
+    def start(self, *command: object, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a command in the folder; what it says goes to a file."""
+        paths = os.pathsep.join(each for each in sys.path if each)
+        with self.output.open("ab") as output:
+            return subprocess.Popen(
+                list(map(str, command)),
+                cwd=self.folder,
+                env={**os.environ, MARK: self.mark, "PYTHONPATH": paths, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        """What has been said so far."""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
+
+    def wait_for_exit(self, process: subprocess.Popen[bytes], patience_s: float = 50.0) -> int:
+        """Wait for a process's end; say what it said if it does not come."""
+        try:
+            return process.wait(timeout=patience_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end: {self.said}") from None
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the living processes with the mark, wherever they hang now."""
+        found = psutil.process_iter(["environ", "status"])
+        return [
+            each
+            for each in found
+            if each.pid != os.getpid()
+            and (each.info["environ"] or {}).get(MARK) == self.mark
+            and each.info["status"] != psutil.STATUS_ZOMBIE
+        ]
+
+    def wait_for_no_process(self, patience_s: float = ORPHANS_S) -> None:
+        """Wait until nothing is left."""
+        wait_until(lambda: not self.processes(), patience_s, lambda: f"still there: {self._commands()}")
+
+    def _commands(self) -> list[tuple[int, list[str]]]:
+        found = []
+        for each in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                found.append((each.pid, each.cmdline()))
+        return found
+
+    def end_all(self) -> None:
+        """Kill what is left: the processes with the mark and no others."""
+        for each in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+
+
+class WatchedSearch(Marked):
     """A search's folder and the process that runs it.
 
     Parameters
@@ -68,11 +135,9 @@ class WatchedSearch:
     """
 
     def __init__(self, folder: Path, *, trial_s: float = 0.3, problem: str = PROBLEM) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.history = folder / "h.h5"
         self.log = folder / "notes.jsonl"
-        self.output = folder / "output"
-        self.mark = uuid.uuid4().hex
         (folder / "problem.py").write_text(problem.format(log=str(self.log), trial_s=trial_s))
 
     def search(self, *arguments: object) -> subprocess.Popen[bytes]:
@@ -85,22 +150,8 @@ class WatchedSearch:
         return self.dhflow("resume", self.history, *arguments)
 
     def dhflow(self, *arguments: object) -> subprocess.Popen[bytes]:
-        """Start the command line in the search's folder; what it says goes to a file."""
-        paths = os.pathsep.join(each for each in sys.path if each)
-        with self.output.open("ab") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", "dhflow", *map(str, arguments)],
-                cwd=self.folder,
-                env={**os.environ, MARK: self.mark, "PYTHONPATH": paths},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def said(self) -> str:
-        """What the command line has said so far."""
-        return self.output.read_text()
+        """Start the command line in the search's folder."""
+        return self.start(sys.executable, "-m", "dhflow", *arguments)
 
     @property
     def notes(self) -> list[Note]:
@@ -117,40 +168,13 @@ class WatchedSearch:
         """Wait until so many attempts have come to their end."""
         wait_until(lambda: self.n_ended() >= n, patience_s, lambda: f"{self.n_ended()} of {n} trials: {self.said}")
 
-    def wait_for_exit(self, process: subprocess.Popen[bytes], patience_s: float = 50.0) -> int:
-        """Wait for the command line; say what it said if it does not end."""
-        try:
-            return process.wait(timeout=patience_s)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it does not end: {self.said}") from None
-
-    def processes(self) -> list[psutil.Process]:
-        """Return the living processes that the search has started, wherever they hang now."""
-        found = psutil.process_iter(["environ", "status"])
-        return [
-            each
-            for each in found
-            if each.pid != os.getpid()
-            and (each.info["environ"] or {}).get(MARK) == self.mark
-            and each.info["status"] != psutil.STATUS_ZOMBIE
-        ]
-
-    def wait_for_no_process(self, patience_s: float = ORPHANS_S) -> None:
-        """Wait until nothing is left of the search."""
-
-        def left() -> str:
-            return f"still there: {[(each.pid, each.cmdline()) for each in self.processes()]}"
-
-        wait_until(lambda: not self.processes(), patience_s, left)
-
     @contextmanager
     def cleaned_up(self) -> Iterator[WatchedSearch]:
         """End what is left, also after a failure: the processes of this search and no others."""
         try:
             yield self
         finally:
-            for each in self.processes():
-                each.kill()
+            self.end_all()
 
     def check(self, n_trials: int) -> list[Trial]:
         """Check that every trial is in the history once, with its reason, and that no result was computed again."""
