@@ -32,7 +32,7 @@ from dhflow.history.lock import WriterLock
 from dhflow.trial import Trial, TrialStatus
 
 HERE = Path(__file__).parent
-N_TRIALS = 30
+N_TRIALS = 24
 MAX_ATTEMPTS = 10
 PATIENCE_S = 60.0
 """A search that announces nothing for so long hangs."""

@@ -15,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from chaos import Round
 
+FIRST = 20
+"""From here ten rounds have every kind of disturbance, and few have to start many processes."""
+
 pytestmark = [pytest.mark.faults, pytest.mark.integration, pytest.mark.slow]
 
 
@@ -22,7 +25,7 @@ def seeds() -> list[int]:
     chosen = os.environ.get("DHFLOW_CHAOS_SEED", "")
     if chosen:
         return [int(each) for each in chosen.split(",")]
-    first = int(os.environ.get("DHFLOW_CHAOS_FIRST", "0"))
+    first = int(os.environ.get("DHFLOW_CHAOS_FIRST", str(FIRST)))
     return list(range(first, first + int(os.environ.get("DHFLOW_CHAOS_ROUNDS", "10"))))
 
 
