@@ -146,6 +146,7 @@ class EvaluateCall(Call):
         """
         if self._pool.failure:
             raise ExecutionError(f"no more trials can run: {self._pool.failure}")
+        self._pool.mind_clock()
         before, self._looked_at = self._looked_at, time.monotonic()
         self._awake_s += min(self._looked_at - before, _LONGEST_GAP_S)
         now = time.time()

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,6 +96,12 @@ class Pool:
     def failure(self) -> str:
         """Why no trial will ever run here again, or ""."""
         return next(filter(None, map(_failure_of, self.parsl_executors)), "")
+
+    def mind_clock(self) -> None:
+        """Let Parsl look at its blocks also after the clock was put back: it waits until the time of its last look."""
+        for each in self.parsl_executors:
+            if getattr(each, "_last_poll_time", 0.0) > time.time():
+                each._last_poll_time = 0.0
 
     def close(self, *, abandoned: int = 0) -> None:
         """Close what dhflow opened; `abandoned` trials may still hang in it."""
@@ -239,7 +246,7 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
     _find_parsl_scripts()
     jobs.cancel_left()
     for each in config.executors:
-        report_exits(each)
+        use_own_parts(each)
         jobs.follow(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
@@ -330,13 +337,29 @@ def _find_parsl_scripts() -> None:
         os.environ["PATH"] = scripts + os.pathsep + path
 
 
-def report_exits(executor: Any) -> None:
-    """Start a HighThroughputExecutor's workers through the pool that notes how they die; leave other commands alone."""
+def use_own_parts(executor: Any) -> None:
+    """Start a HighThroughputExecutor's parts as dhflow's modules, which are Parsl's and more; leave others alone.
+
+    The pool of workers notes how they die, and leaves no process behind; neither it nor the interchange loses track
+    of the others when a clock is set.
+    """
     command = getattr(executor, "launch_cmd", None)
     if command:
         executor.launch_cmd = _POOL_COMMAND.sub(
             lambda _: f"{_worker_python(executor)} -m dhflow.flow.worker_pool ", command, count=1
         )
+    interchange = getattr(executor, "interchange_launch_cmd", None)
+    if interchange:
+        executor.interchange_launch_cmd = _steady_interchange(list(interchange))
+
+
+def _steady_interchange(command: list[str]) -> list[str]:
+    ours = [sys.executable, "-m", "dhflow.flow.interchange"]
+    if command[-1] == "interchange.py":
+        return [*command[:-1], *ours]
+    if command[-2:] == ["-m", "parsl.executors.high_throughput.interchange"]:
+        return [*command[:-3], *ours]
+    return command
 
 
 def _worker_python(executor: Any) -> str:

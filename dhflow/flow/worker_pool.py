@@ -4,7 +4,7 @@ Parsl says that a worker was lost, not why. Run in place of ``process_worker_poo
 ``python -m dhflow.flow.worker_pool`` with the same arguments), this module notes the exit code of
 each dead worker in ``LOGDIR/exits/HOST-PID`` before Parsl reports the loss, so that the driver can
 tell a kernel's out-of-memory kill from a crash. And no process that the pool has started outlives it: the
-server of its multiprocessing manager would, for ever, when the pool is killed.
+server of its multiprocessing manager would, for ever, when the pool is killed. Its own clock goes on evenly.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from multiprocessing import util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from dhflow.flow.steady_clock import keep_time
 
 EXITS = "exits"
 _POOL = "parsl.executors.high_throughput.process_worker_pool"
@@ -81,4 +83,5 @@ def _logdir(arguments: list[str]) -> Path:
 if __name__ == "__main__":
     _note_exits(_logdir(sys.argv))
     _bind_children()
+    keep_time()
     runpy.run_module(_POOL, run_name="__main__", alter_sys=True)

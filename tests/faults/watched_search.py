@@ -68,7 +68,7 @@ class Marked:
         self.output = folder / "output"
         self.mark = uuid.uuid4().hex
 
-    def start(self, *command: object, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: object, start_new_session: bool = False, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command in the folder; what it says goes to a file."""
         paths = os.pathsep.join(each for each in sys.path if each)
         with self.output.open("ab") as output:
@@ -79,6 +79,7 @@ class Marked:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=start_new_session,
             )
 
     @property
@@ -140,18 +141,18 @@ class WatchedSearch(Marked):
         self.log = folder / "notes.jsonl"
         (folder / "problem.py").write_text(problem.format(log=str(self.log), trial_s=trial_s))
 
-    def search(self, *arguments: object) -> subprocess.Popen[bytes]:
+    def search(self, *arguments: object, start_new_session: bool = False) -> subprocess.Popen[bytes]:
         """Start the search."""
         more = ["--searcher", "random", "--seed", "1", "--history", self.history]
-        return self.dhflow("search", "problem.py", *more, *arguments)
+        return self.dhflow("search", "problem.py", *more, *arguments, start_new_session=start_new_session)
 
     def resume(self, *arguments: object) -> subprocess.Popen[bytes]:
         """Go on with the search as a user would."""
         return self.dhflow("resume", self.history, *arguments)
 
-    def dhflow(self, *arguments: object) -> subprocess.Popen[bytes]:
+    def dhflow(self, *arguments: object, start_new_session: bool = False) -> subprocess.Popen[bytes]:
         """Start the command line in the search's folder."""
-        return self.start(sys.executable, "-m", "dhflow", *arguments)
+        return self.start(sys.executable, "-m", "dhflow", *arguments, start_new_session=start_new_session)
 
     @property
     def notes(self) -> list[Note]:
