@@ -42,8 +42,8 @@ UNHEARD_S = 30.0
 _FIRST_LOOK_S = 10.0
 """An attempt is first looked at this long after its begin, or sooner."""
 
-_LONGEST_GAP_S = 30.0
-"""What a longer gap between two looks has beyond this is no time in which trials ran: the driver was stopped."""
+_LONGEST_GAP_S, _LONGEST_GAP_PER_TRIAL_S = 3.5, 0.01
+"""When the last look was longer ago than this, the driver was stopped, and its threads with it (Ctrl-Z)."""
 
 
 class Call(ABC):
@@ -95,12 +95,14 @@ class EvaluateCall(Call):
         self._directory = run_directory
         self._notes = WorkerNotes(workers_path(run_directory.path))
         self._open: dict[int, int] = {}
-        self._begun: dict[tuple[int, int], float] = {}
+        self._begun: dict[int, float] = {}
+        self._submitted: dict[int, float] = {}
         self._looked_at = time.monotonic()
         self._awake_s = 0.0
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
         number = self._open[trial.trial_id] = len(trial.attempts)
+        self._submitted[trial.trial_id] = self._awake_s
         task = Task(
             trial_id=trial.trial_id,
             attempt=number,
@@ -124,7 +126,7 @@ class EvaluateCall(Call):
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
         error = future.exception()
         if error is None:
-            self._open.pop(trial.trial_id, None)
+            self._forget(trial.trial_id)
             result = future.result()
             return Finished(result if self._pool.is_in_process else unpack_result(result))
         self._notes.refresh(self._open)
@@ -147,16 +149,23 @@ class EvaluateCall(Call):
         if self._pool.failure:
             raise ExecutionError(f"no more trials can run: {self._pool.failure}")
         self._pool.mind_clock()
-        before, self._looked_at = self._looked_at, time.monotonic()
-        self._awake_s += min(self._looked_at - before, _LONGEST_GAP_S)
+        self._follow_time(len(running))
         now = time.time()
         if not any(abs(now - each.attempts[-1].submitted_at) > HARVEST_AFTER_S for each in running):
             return []
         self._notes.refresh(self._open)
-        still = {(each.trial_id, len(each.attempts)) for each in running}
-        self._begun = {each: at for each, at in self._begun.items() if each in still}
         found = (self._look_after(each, now) for each in running)
         return [each for each in found if each is not None]
+
+    def _forget(self, trial_id: int) -> None:
+        for each in (self._open, self._submitted, self._begun):
+            each.pop(trial_id, None)
+
+    def _follow_time(self, n_running: int) -> None:
+        before, self._looked_at = self._looked_at, time.monotonic()
+        gap_s = self._looked_at - before
+        if gap_s < _LONGEST_GAP_S + _LONGEST_GAP_PER_TRIAL_S * n_running:
+            self._awake_s += gap_s
 
     def _look_after(self, trial: Trial, now: float) -> Finished | Lost | None:
         noted = self._notes.result(trial.trial_id, len(trial.attempts))
@@ -172,7 +181,7 @@ class EvaluateCall(Call):
         result = self._notes.result(trial.trial_id, number)
         if result is None:
             return None
-        self._open.pop(trial.trial_id, None)
+        self._forget(trial.trial_id)
         return replace(result, measurements=read_measurements(self._directory.last_attempt(trial)))
 
     def _unheard(self, trial: Trial) -> Lost | None:
@@ -182,8 +191,9 @@ class EvaluateCall(Call):
             return None
         grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
         # From when we first saw it begin, by a clock that does not jump: a laptop may sleep, a clock be set.
-        age_s = min(max(0.0, time.time() - start.time), _FIRST_LOOK_S)
-        begun = self._begun.setdefault((trial.trial_id, number), self._awake_s - age_s)
+        since_submitted_s = self._awake_s - self._submitted.get(trial.trial_id, 0.0)
+        age_s = min(max(0.0, time.time() - start.time), _FIRST_LOOK_S, since_submitted_s)
+        begun = self._begun.setdefault(trial.trial_id, self._awake_s - age_s)
         if self._awake_s - begun < limit_s + grace_s:
             return None
         directory = self._directory.last_attempt(trial)
@@ -193,7 +203,7 @@ class EvaluateCall(Call):
             host=start.host,
             last_step=last_step(directory),
         )
-        self._open.pop(trial.trial_id, None)
+        self._forget(trial.trial_id)
         return Lost(
             trial.trial_id,
             number,
@@ -208,7 +218,7 @@ class EvaluateCall(Call):
         number, directory = len(trial.attempts), self._directory.last_attempt(trial)
         start = self._notes.start(trial.trial_id, number)
         self._notes.save_output(trial.trial_id, number, directory)
-        self._open.pop(trial.trial_id, None)
+        self._forget(trial.trial_id)
         reached = last_step(directory)
         host = start.host if start else str(getattr(error, "hostname", ""))
         signal = self._pool.exit_signal(host, start.pid) if start else ""

@@ -371,13 +371,14 @@ class Round(Marked):
             assert trial.failure.kind == FAILURES[how], (how, trial)
             assert trial.failure.message, trial
         elif trial.failure is not None and self._outlived_a_suspension(trial):
+            # A thread that was stopped with the driver took longer than its limit, and says so itself.
             assert trial.failure.kind == "TrialTimeoutError", trial
+            assert "it returned after" in trial.failure.message
         else:
             assert trial.status is TrialStatus.COMPLETED, (how, trial)
             assert trial.objective == trial.config["x"]
 
     def _outlived_a_suspension(self, trial: Trial) -> bool:
-        """Tell whether a trial may have met its limit because it was stopped with the driver, as a thread of it."""
         begins = [each[3] for each in read_lines(self.notes) if each[0] == trial.trial_id and each[2] == "begin"]
         stops = [each for each in self.spans if each.name == "suspend"]
         return self.executor == "threads" and any(s.begin - 2.5 < b < s.end for s in stops for b in begins)

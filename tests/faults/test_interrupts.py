@@ -47,11 +47,15 @@ def to_the_group(pid: int, number: int) -> None:
     os.killpg(pid, number)
 
 
-@PLACES
 @pytest.mark.parametrize(
-    ("send", "number", "code"),
-    [(to_the_group, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143), (to_the_group, signal.SIGHUP, 129)],
-    ids=["Ctrl-C", "SIGTERM", "closed terminal"],
+    ("site", "send", "number", "code"),
+    [
+        (THREADS, os.kill, signal.SIGTERM, 143),
+        (THREADS, to_the_group, signal.SIGHUP, 129),
+        (PROCESSES, to_the_group, signal.SIGINT, 130),
+        (PROCESSES, to_the_group, signal.SIGHUP, 129),
+    ],
+    ids=["SIGTERM-threads", "closed terminal-threads", "Ctrl-C-processes", "closed terminal-processes"],
 )
 def test_an_interrupted_search_ends_soon_and_goes_on(
     watch: Callable[..., WatchedSearch], site: list[str], send: Any, number: signal.Signals, code: int
