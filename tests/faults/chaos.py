@@ -368,7 +368,9 @@ class Round(Marked):
             assert len(trial.attempts) >= MAX_ATTEMPTS, trial
         elif how in FAILURES:
             assert trial.failure is not None, (how, trial)
-            assert trial.failure.kind == FAILURES[how], (how, trial)
+            # On a busy machine a trial takes longer to use the memory up than it may take at all.
+            allowed = {FAILURES[how], *(["TrialTimeoutError"] if how == "leaks" else [])}
+            assert trial.failure.kind in allowed, (how, trial)
             assert trial.failure.message, trial
         elif trial.failure is not None and self._outlived_a_suspension(trial):
             # A thread that was stopped with the driver took longer than its limit, and says so itself.

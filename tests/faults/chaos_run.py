@@ -30,7 +30,7 @@ FAILURES = {
 }
 """What becomes of a trial that does so; all others complete."""
 
-_LEAK_BYTES = 100_000_000
+_LEAK_BYTES = 50_000_000
 _OFTEN = ("well",) * 12 + ("raises", "garbage", "exits", "floods")
 _ONLY_IN_PROCESSES = ("leaks", "dies")
 GARBAGE: tuple[Any, ...] = (
