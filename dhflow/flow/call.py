@@ -14,6 +14,7 @@ from dhflow.constraint import Constraint
 from dhflow.errors import ExecutionError, ObjectiveError
 from dhflow.flow.message import Finished, Lost
 from dhflow.flow.pool import Pool
+from dhflow.flow.resources import Resources, resources_of
 from dhflow.flow.run_directory import RunDirectory, workers_path
 from dhflow.objective import Objective, read_returned
 from dhflow.train import (
@@ -86,10 +87,19 @@ class EvaluateCall(Call):
     pool : Pool
     settings : EvaluationSettings
     run_directory : RunDirectory
+    resources : mapping or callable, optional
+        What each trial asks of a Parsl executor; see :mod:`dhflow.flow.resources`.
     """
 
-    def __init__(self, pool: Pool, settings: EvaluationSettings, run_directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        settings: EvaluationSettings,
+        run_directory: RunDirectory,
+        resources: Resources | None = None,
+    ) -> None:
         self._pool = pool
+        self._resources = resources
         self._settings = settings
         self._packed_settings = pack_settings(settings)
         self._directory = run_directory
@@ -118,9 +128,11 @@ class EvaluateCall(Call):
         if self._pool.is_in_process:
             return self._pool.executor.submit(evaluate, task)
         packed = pack_task(task, self._packed_settings)
+        asked = {} if self._resources is None else resources_of(self._resources, trial.config)
         if trial.priority and self._pool.takes_priority:
-            urgency = {"priority": trial.priority}
-            return self._pool.executor.submit(evaluate_packed, packed, parsl_resource_specification=urgency)
+            asked["priority"] = trial.priority
+        if asked:
+            return self._pool.executor.submit(evaluate_packed, packed, parsl_resource_specification=asked)
         return self._pool.executor.submit(evaluate_packed, packed)
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call

@@ -70,6 +70,8 @@ class Pool:
         UTC epoch seconds when the job ends in which this process itself runs.
     takes_priority : bool
         Whether the executor lets urgent tasks pass others that wait in it.
+    needs_resources : bool
+        Whether the executor takes no task without knowing how wide it is.
     """
 
     executor: Executor
@@ -86,6 +88,7 @@ class Pool:
     parsl_executors: Sequence[Any] = ()
     ends_at: float | None = None
     takes_priority: bool = False
+    needs_resources: bool = False
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
@@ -273,6 +276,7 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
         # Its subclass for MPI refuses priorities.
         takes_priority=all(type(each).__name__ == "HighThroughputExecutor" for each in chosen),
+        needs_resources=any(getattr(each, "enable_mpi_mode", False) for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
         parsl_executors=chosen,
@@ -288,6 +292,8 @@ def size_of(executor: Any) -> tuple[int, int]:
     provider = getattr(executor, "provider", None)
     if provider is None or not hasattr(executor, "max_workers_per_node"):
         return 0, 1
+    if getattr(executor, "enable_mpi_mode", False):  # its workers all stand on a block's first node
+        return executor.max_workers_per_block * provider.max_blocks, provider.nodes_per_block * provider.max_blocks
     nodes = provider.nodes_per_block * provider.max_blocks
     per_node = executor.max_workers_per_node
     if per_node == float("inf"):

@@ -13,6 +13,7 @@ from dhflow.errors import SearchError
 from dhflow.flow.call import AppCall, Call, EvaluateCall
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.pool import Pool, PoolPlan
+from dhflow.flow.resources import check_resources
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.settings import DEFAULT_SITE, RunSettings
 from dhflow.train import CommandSource, EvaluationSettings, FunctionSource, make_source
@@ -37,7 +38,7 @@ def prepared_call(
         If an option does not go with this kind of objective.
     """
     if is_parsl_app(objective):
-        for name in ("timeout_s", "per_worker"):
+        for name in ("timeout_s", "per_worker", "resources"):
             if getattr(settings, name) is not None:
                 raise SearchError(f"{name} does not work with a Parsl app as the objective: pass the plain function")
         yield lambda _: AppCall(objective, parts.objectives, parts.constraints, dict(settings.arguments))
@@ -64,7 +65,12 @@ def prepared_call(
             workers=str(directory.workers),
             constraints=parts.constraints,
         )
-        yield lambda pool: EvaluateCall(pool, evaluation, directory)
+
+        def call_on(pool: Pool) -> Call:
+            check_resources(settings.resources, parts.space_names, pool)
+            return EvaluateCall(pool, evaluation, directory, settings.resources)
+
+        yield call_on
 
 
 def pool_settings(objective: Callable[..., Any] | str, settings: RunSettings) -> RunSettings:

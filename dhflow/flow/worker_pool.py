@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import queue
 import runpy
 import shutil
 import signal
@@ -71,6 +72,25 @@ def _bind_children() -> None:
     util.spawnv_passfds = bound  # type: ignore[assignment]
 
 
+def _try_waiting_tasks_once() -> None:
+    """Let Parsl's pool for MPI go through its waiting tasks once when nodes are free again.
+
+    Parsl 2026.10 takes a task that still does not fit from its queue and puts it back until Python's stack is
+    full; the thread that sends results dies of it, and whatever runs there is never heard of again.
+    """
+    from parsl.executors.high_throughput.mpi_resource_management import MPITaskScheduler
+
+    def try_waiting(self: Any) -> None:
+        waiting = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting.append(self._backlog_queue.get(block=False))
+        for each in waiting:
+            self.put_task(each.task)
+
+    MPITaskScheduler._schedule_backlog_tasks = try_waiting
+
+
 def _logdir(arguments: list[str]) -> Path:
     for index, each in enumerate(arguments):
         if each.startswith("--logdir="):
@@ -83,5 +103,7 @@ def _logdir(arguments: list[str]) -> Path:
 if __name__ == "__main__":
     _note_exits(_logdir(sys.argv))
     _bind_children()
+    if "--enable_mpi_mode" in sys.argv:
+        _try_waiting_tasks_once()
     keep_time()
     runpy.run_module(_POOL, run_name="__main__", alter_sys=True)
