@@ -1,16 +1,19 @@
 """Globus Compute: trials on one endpoint or several, without a login on their machines.
 
 For:      endpoints of Globus Compute (``pip install "dhflow[globus]"``), personal ones and those of a facility.
-Set:      ``endpoint``, its UUID, or several with commas between; what a facility's endpoint asks for: ``account``,
-          ``queue``, …. A search also needs to be told how many trials run at a time: ``--workers N``.
-Verified: in November 2026 by hand, with the real SDK and a real endpoint of two workers over a stand-in for the web
-          service: 30 trials of 0.3 s in 17 s (a result takes half a second to come home). Not verified: the service
-          itself, several endpoints at once, user endpoint configurations.
-Source:   ALCF user guide, "Globus Compute" (keys of the user endpoint configuration); measured: the SDK delays single
-          submissions after four in sixteen seconds unless its burst limits are set as here.
+Set:      ``endpoint``, its UUID, or several with commas between; ``cap``, how many trials each has at a time (or the
+          search's ``--workers N``); what a facility's endpoint asks for: ``account``, ``queue``, ….
+Verified: in November 2026, with the real SDK 4.19 and real endpoints of that version, which started workers on one
+          machine, over a stand-in for the web service (tests/sites/test_globus.py): see there for what. Not verified:
+          the service itself, a facility's endpoint, user endpoint configurations, an endpoint that goes offline.
+Source:   ALCF user guide, "Globus Compute" (keys of the user endpoint configuration); Globus Compute, "Limits" (20
+          submissions in 10 seconds, 10 MB each); measured: the SDK delays single submissions after four in sixteen
+          seconds unless its burst limits are set as here.
 
 Plain Parsl: ``parsl.load(make_config(endpoint="…"))`` works in any script, with or without dhflow.
-The endpoint's Python, parsl and dill must match those here.
+The endpoint's Python, parsl and dill must match those here, and its workers need dhflow. They share no files with this
+machine: a trial's directory is temporary, its output stays there, and only its result and its learning curve come home.
+A result takes half a second on its way; with short trials, a ``cap`` above the number of workers keeps them busy.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import runpy
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from parsl import Config
 from parsl.executors import GlobusComputeExecutor
@@ -35,7 +38,8 @@ _BURST = {"api_burst_limit": 8, "api_burst_window_s": 1}
 
 def make_config(
     *,
-    endpoint: str,
+    endpoint: str | list | tuple,
+    cap: int | str | list | tuple | None = None,
     account: str | None = None,
     queue: str | None = None,
     nodes: int | None = None,
@@ -49,8 +53,11 @@ def make_config(
 
     Parameters
     ----------
-    endpoint : str
-        UUID of an endpoint, or several with commas between.
+    endpoint : str or list of str
+        UUID of an endpoint, or several: a list, or with commas between.
+    cap : int or str or list of int, optional
+        Trials that an endpoint has at a time: one number for all, or one for each, as a list or with commas
+        between. Without it a search says ``workers=``, and all endpoints are filled alike.
     account, queue : str, optional
     nodes : int, optional
         Nodes of a block.
@@ -68,7 +75,7 @@ def make_config(
     without a template for them refuses them.
     """
     try:
-        from globus_compute_sdk import Executor
+        paced = runpy.run_path(str(Path(__file__).with_name("_paced.py")))
     except ImportError:
         raise ImportError('Globus Compute needs its SDK: pip install "dhflow[globus]"') from None
     if walltime is not None:
@@ -84,15 +91,19 @@ def make_config(
     }
     settings: dict[str, Any] = {name: value for name, value in keys.items() if value is not None}
     identifiers = endpoint_ids(endpoint)
+    caps = caps_of(cap, len(identifiers))
+
+    def sdk_executor(identifier: uuid.UUID) -> Any:
+        return paced["PacedExecutor"](
+            endpoint_id=identifier, client=_LaterClient(), user_endpoint_config=settings, **_BURST
+        )
+
     return Config(
         executors=[
-            GlobusComputeExecutor(
-                executor=Executor(
-                    endpoint_id=each, client=cast("Any", _LaterClient()), user_endpoint_config=settings, **_BURST
-                ),
-                label="globus" if len(identifiers) == 1 else f"globus-{str(each)[:8]}",
+            CappedExecutor(
+                sdk_executor(each), "globus" if len(identifiers) == 1 else f"globus-{str(each)[:8]}", cap=most
             )
-            for each in identifiers
+            for each, most in zip(identifiers, caps, strict=True)
         ],
         strategy="none",
         retries=0,
@@ -102,8 +113,23 @@ def make_config(
     )
 
 
-def endpoint_ids(text: str) -> list[uuid.UUID]:
-    """Return the UUIDs of endpoints that are written with commas between.
+class CappedExecutor(GlobusComputeExecutor):
+    """Parsl's executor for an endpoint, which says how many trials the endpoint is to have at a time.
+
+    Parameters
+    ----------
+    executor : globus_compute_sdk.Executor
+    label : str
+    cap : int, optional
+    """
+
+    def __init__(self, executor: Any, label: str, *, cap: int | None = None) -> None:
+        super().__init__(executor, label)
+        self.cap = cap
+
+
+def endpoint_ids(endpoint: str | list | tuple) -> list[uuid.UUID]:
+    """Return the UUIDs of endpoints, given as a list or with commas between.
 
     Raises
     ------
@@ -111,17 +137,40 @@ def endpoint_ids(text: str) -> list[uuid.UUID]:
         Naming the one that is no UUID, or that comes twice.
     """
     found: list[uuid.UUID] = []
-    for each in filter(None, (part.strip() for part in text.split(","))):
+    for each in _parts(endpoint):
         try:
             identifier = uuid.UUID(each)
         except ValueError:
             raise ValueError(f"endpoint must be the UUID of an endpoint, not {each!r}") from None
         if identifier in found:
-            raise ValueError(f"the endpoint {each} is given twice")
+            raise ValueError(f"endpoint {each} is given twice")
         found.append(identifier)
     if not found:
         raise ValueError("endpoint must be the UUID of an endpoint")
     return found
+
+
+def caps_of(cap: int | str | list | tuple | None, n_endpoints: int) -> list[int | None]:
+    """Return the cap of each endpoint.
+
+    Raises
+    ------
+    ValueError
+        If a cap is no whole number of at least 1, or there are not as many as endpoints.
+    """
+    if cap is None:
+        return [None] * n_endpoints
+    parts = _parts(cap)
+    if len(parts) not in (1, n_endpoints):
+        raise ValueError(f"cap must be one number, or one for each of the {n_endpoints} endpoints, not {cap!r}")
+    if not all(each.isdecimal() and int(each) >= 1 for each in parts):
+        raise ValueError(f"cap must be a whole number of at least 1, or several with commas between, not {cap!r}")
+    return [int(each) for each in (parts if len(parts) == n_endpoints else parts * n_endpoints)]
+
+
+def _parts(value: int | str | list | tuple) -> list[str]:
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    return [text for text in (str(each).strip() for each in parts) if text]
 
 
 def fresh_config() -> Config:

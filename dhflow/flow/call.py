@@ -12,6 +12,7 @@ from typing import Any
 
 from dhflow.constraint import Constraint
 from dhflow.errors import ExecutionError, ObjectiveError
+from dhflow.flow import globus
 from dhflow.flow.message import Finished, Lost
 from dhflow.flow.pool import Pool
 from dhflow.flow.run_directory import RunDirectory, workers_path
@@ -91,15 +92,16 @@ class EvaluateCall(Call):
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
         number = self._open[trial.trial_id] = len(trial.attempts)
+        shares_files = self._pool.shares_files
         task = Task(
             trial_id=trial.trial_id,
             attempt=number,
             config=trial.config,
             budget=trial.budget,
             seed=trial.seed,
-            directory=self._directory.attempt(trial.trial_id, number),
+            directory=self._directory.attempt(trial.trial_id, number) if shares_files else None,
             # Its last attempt is the one that ended it: an earlier one was lost.
-            continues=None if parent is None else str(self._directory.last_attempt(parent)),
+            continues=str(self._directory.last_attempt(parent)) if shares_files and parent is not None else None,
             deadline=deadline,
             settings=self._settings,
         )
@@ -118,7 +120,8 @@ class EvaluateCall(Call):
         if harvested is not None:  # the worker died after its work was done
             return Finished(harvested)
         _refuse_fatal(error)
-        return self._lost(trial, error)
+        failure = globus.too_large(error)
+        return self._lost(trial, error) if failure is None else Finished(_failed(trial, failure))
 
     def look_after(self, running: Sequence[Trial]) -> list[Finished | Lost]:
         """Harvest results that the executor lost, and notice attempts that outlived their limit unheard."""
@@ -181,7 +184,11 @@ class EvaluateCall(Call):
         signal = self._pool.exit_signal(host, start.pid) if start else ""
         how = f" ({signal})" if signal else ""
         failure = TrialFailure(
-            "TrialLostError", f"the worker was lost{how}: {error}", host=host, signal=signal, last_step=reached
+            "TrialLostError",
+            f"the worker was lost{how}: {globus.text_of(error)}",
+            host=host,
+            signal=signal,
+            last_step=reached,
         )
         last_words = self._notes.last_words(trial.trial_id, number)
         if start and last_words:
@@ -227,14 +234,11 @@ class AppCall(Call):
         return future
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
-        number, submitted_at = len(trial.attempts), trial.attempts[-1].submitted_at
         error = future.exception()
         if error is not None and _is_loss(error):
             _refuse_fatal(error)
             failure = TrialFailure("TrialLostError", str(error), host=str(getattr(error, "hostname", "")))
-            return Lost(trial.trial_id, number, failure)
-        # Parsl does not say when the app began; its submission is the nearest known moment.
-        result = TrialResult(trial.trial_id, number, TrialStatus.FAILED, submitted_at, time.time())
+            return Lost(trial.trial_id, len(trial.attempts), failure)
         try:
             values, metrics = read_returned(future.result(), self._objectives, self._constraints)
         except ObjectiveError as wrong:
@@ -242,8 +246,15 @@ class AppCall(Call):
         except Exception as raised:  # noqa: BLE001 - whatever the user's app raises is that trial's failure
             failure = _failure_of(raised)
         else:
-            return Finished(replace(result, status=TrialStatus.COMPLETED, values=values, metrics=metrics))
-        return Finished(replace(result, failure=failure))
+            ended = _failed(trial, None)
+            return Finished(replace(ended, status=TrialStatus.COMPLETED, values=values, metrics=metrics))
+        return Finished(_failed(trial, failure))
+
+
+def _failed(trial: Trial, failure: TrialFailure | None) -> TrialResult:
+    # Nobody says when the attempt began; its submission is the nearest known moment.
+    begun = trial.attempts[-1].submitted_at
+    return TrialResult(trial.trial_id, len(trial.attempts), TrialStatus.FAILED, begun, time.time(), failure=failure)
 
 
 def _failure_of(error: Exception) -> TrialFailure:
@@ -262,3 +273,4 @@ def _is_loss(error: BaseException) -> bool:
 def _refuse_fatal(error: BaseException) -> None:
     if isinstance(error, BrokenExecutor) or type(error).__name__ in _FATAL:
         raise ExecutionError(f"no more trials can run: {error}") from error
+    globus.refuse_fatal(error)

@@ -1,0 +1,69 @@
+"""What Globus Compute does differently: no shared files, limits on what travels, errors that come home as text."""
+
+from __future__ import annotations
+
+from dhflow.errors import ExecutionError
+from dhflow.train.packed import TOO_LARGE_ADVICE
+from dhflow.trial import TrialFailure
+
+TASK_LIMIT_BYTES = 7_000_000
+"""A submission may weigh 10 MB (the service's limits page), and base64 makes four bytes of three."""
+
+RESULT_LIMIT_BYTES = 7_500_000
+"""The endpoint refuses results over 10 MiB, counted after the same base64."""
+
+_DEAD = ("is shutdown; no new functions", "is shutdown; refusing to register")
+"""What the SDK's executor says for ever after a submission that the service refused."""
+
+_SERVICE = ("globus_sdk", "requests", "urllib3")
+_MISSING = "No module named '"
+_NEEDED = ("dhflow", "parsl", "cloudpickle")
+_TOO_LARGE = "MaxResultSizeExceeded"
+
+
+def is_globus(executor: object) -> bool:
+    """Tell whether an executor, Parsl's or the SDK's own, sends its tasks through Globus Compute."""
+    return any(
+        each.__name__ == "GlobusComputeExecutor" or each.__module__.partition(".")[0] == "globus_compute_sdk"
+        for each in type(executor).__mro__
+    )
+
+
+def refuse_fatal(error: BaseException) -> None:
+    """Raise if an error of a task says that no other task will fare better.
+
+    Raises
+    ------
+    ExecutionError
+        If the service refuses submissions, or the endpoint's workers lack a package that every trial needs.
+    """
+    text = str(error)
+    if type(error).__module__.partition(".")[0] in _SERVICE or any(each in text for each in _DEAD):
+        raise ExecutionError(f"Globus Compute takes no more trials: {text_of(error) or repr(error)}") from error
+    if type(error).__name__ != "TaskExecutionFailed":
+        return
+    for each in _NEEDED:
+        if f"{_MISSING}{each}'" in text:
+            raise ExecutionError(
+                f"the endpoint's workers have no {each}: install dhflow in their environment, in the version that "
+                "runs here, or activate one that has it with worker_init"
+            ) from error
+
+
+def too_large(error: BaseException) -> TrialFailure | None:
+    """Return the failure of a trial whose result the endpoint refused for its size, else None."""
+    if type(error).__name__ != "TaskExecutionFailed" or _TOO_LARGE not in str(error):
+        return None
+    return TrialFailure("ObjectiveError", f"{text_of(error)}; {TOO_LARGE_ADVICE}")
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an error says; of a remote traceback, which comes as text, its last line."""
+    # The SDK's own text appends advice about serialisation to every loss of a worker.
+    remote = getattr(error, "remote_data", None)
+    return _last_line(remote) if isinstance(remote, str) else str(error)
+
+
+def _last_line(text: str) -> str:
+    # Parsl draws a rule below the tracebacks of its own errors.
+    return next((each.strip() for each in reversed(text.splitlines()) if any(map(str.isalnum, each))), "")
