@@ -100,10 +100,8 @@ def make_config(
 
     return Config(
         executors=[
-            CappedExecutor(
-                sdk_executor(each), "globus" if len(identifiers) == 1 else f"globus-{str(each)[:8]}", cap=most
-            )
-            for each, most in zip(identifiers, caps, strict=True)
+            CappedExecutor(sdk_executor(each), label, cap=most)
+            for each, label, most in zip(identifiers, labels_of(identifiers), caps, strict=True)
         ],
         strategy="none",
         retries=0,
@@ -148,6 +146,14 @@ def endpoint_ids(endpoint: str | list | tuple) -> list[uuid.UUID]:
     if not found:
         raise ValueError("endpoint must be the UUID of an endpoint")
     return found
+
+
+def labels_of(identifiers: list[uuid.UUID]) -> list[str]:
+    """Return the executors' labels: as short as they can be told apart by."""
+    if len(identifiers) == 1:
+        return ["globus"]
+    short = [f"globus-{str(each)[:8]}" for each in identifiers]
+    return short if len(set(short)) == len(short) else [f"globus-{each}" for each in identifiers]
 
 
 def caps_of(cap: int | str | list | tuple | None, n_endpoints: int) -> list[int | None]:
