@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dhflow.errors import ExecutionError
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import Any
+
+from dhflow.errors import ExecutionError, MissingExtraError
 from dhflow.train.packed import TOO_LARGE_ADVICE
 from dhflow.trial import TrialFailure
 
@@ -27,6 +32,27 @@ def is_globus(executor: object) -> bool:
         each.__name__ == "GlobusComputeExecutor" or each.__module__.partition(".")[0] == "globus_compute_sdk"
         for each in type(executor).__mro__
     )
+
+
+def sdk_executor(endpoint: uuid.UUID, user_endpoint_config: Mapping[str, Any] | None = None) -> Executor:
+    """Return the SDK's own executor for an endpoint.
+
+    Raises
+    ------
+    MissingExtraError
+        If the SDK is not installed.
+    """
+    try:
+        from globus_compute_sdk import Executor as SdkExecutor
+    except ImportError:
+        raise MissingExtraError('Globus Compute needs its SDK: pip install "dhflow[globus]"', "globus") from None
+    made: Executor = SdkExecutor(
+        endpoint_id=endpoint,
+        user_endpoint_config=dict(user_endpoint_config or {}),
+        api_burst_limit=8,  # the most that the SDK allows; its defaults delay a fifth question by seconds
+        api_burst_window_s=1,
+    )
+    return made
 
 
 def refuse_fatal(error: BaseException) -> None:

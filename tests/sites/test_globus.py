@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from dhflow import Float, SearchSpace, search
-from dhflow.errors import ExecutionError
+from dhflow import Float, SearchSpace, load, search
+from dhflow.errors import ExecutionError, SiteError
+from dhflow.remote import find_search, submit_search
 from dhflow.trial import Trial, TrialStatus
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -119,6 +120,39 @@ def test_one_search_across_two_endpoints(endpoint: str, second_endpoint: str) ->
     assert most_at_once(by_endpoint["1"]) <= 2
     assert 2 < most_at_once(by_endpoint["2"]) <= 6
     assert min(len(each) for each in by_endpoint.values()) >= 5
+
+
+@pytest.mark.parametrize("site", ["laptop", "inside_job"])
+def test_a_whole_search_runs_on_the_endpoints_side(endpoint: str, tmp_path: Path, site: str) -> None:
+    offset = 2.0
+
+    def slow(config: dict[str, float]) -> float:
+        time.sleep(0.1)
+        return config["x"] + offset
+
+    history = str(tmp_path / "there" / "h.h5")
+    site_set = {"workers": 2} if site == "laptop" else {"trials_per_node": 2}
+    options: dict[str, Any] = {"site": site, "site_set": site_set, "searcher": "random"}
+    with submit_search(slow, SPACE, endpoint=endpoint, history=history, max_trials=10_000, **options) as run:
+        until = time.monotonic() + 60
+        while run.progress().n_completed < 10:
+            assert time.monotonic() < until
+        assert run.progress().is_running
+        assert len(load(run.fetch_history(tmp_path / "copy.h5"))) >= 10
+        with find_search(history, endpoint=endpoint) as found:
+            found.stop()
+        result = run.result(timeout_s=30)
+    assert result.reason == "stopped from afar"
+    assert result.best.values["objective"] >= offset
+
+
+def test_what_a_search_raises_on_the_endpoints_side_is_raised_here(endpoint: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"site": "laptop", "site_set": {"executor": "fibres"}, "max_trials": 1}
+    with (
+        submit_search(lambda config: 0.0, SPACE, endpoint=endpoint, history=str(tmp_path / "h.h5"), **options) as run,
+        pytest.raises(SiteError, match="executor must be"),
+    ):
+        run.result(timeout_s=30)
 
 
 def most_at_once(trials: list[Trial]) -> int:
