@@ -107,7 +107,11 @@ class EvaluateCall(Call):
         )
         if self._pool.is_in_process:
             return self._pool.executor.submit(evaluate, task)
-        return self._pool.executor.submit(evaluate_packed, pack_task(task, self._packed_settings))
+        packed = pack_task(task, self._packed_settings)
+        if trial.priority and self._pool.takes_priority:
+            urgency = {"priority": trial.priority}
+            return self._pool.executor.submit(evaluate_packed, packed, parsl_resource_specification=urgency)
+        return self._pool.executor.submit(evaluate_packed, packed)
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
         error = future.exception()

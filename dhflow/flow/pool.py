@@ -63,6 +63,8 @@ class Pool:
     shares_files : bool
         Whether its workers see the files of this machine; else all that they need and all that they
         leave travels with the trial.
+    takes_priority : bool
+        Whether the executor lets urgent tasks pass others that wait in it.
     """
 
     executor: Executor
@@ -75,6 +77,7 @@ class Pool:
     owns: bool = False
     is_in_process: bool = False
     shares_files: bool = True
+    takes_priority: bool = False
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
@@ -249,6 +252,8 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
         n_nodes=sum(nodes for _, nodes in sizes),
         description=description,
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
+        # Its subclass for MPI refuses priorities.
+        takes_priority=all(type(each).__name__ == "HighThroughputExecutor" for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
     )

@@ -37,7 +37,9 @@ InitialDesign = Literal["random", "lhs", "sobol"]
 AmbsFailed = Literal[FailedAs, "infeasible"]
 AmbsSurrogate = Literal[SurrogateKind, "mixed"]
 MIXED: tuple[SurrogateKind, ...] = ("gaussian_process", "extra_trees")
-"""Surrogates that propose in turn with ``surrogate="mixed"``, the last one alone beyond these:"""
+"""Surrogates that propose in turn with ``surrogate="mixed"``, the last one alone beyond what follows."""
+MIXED_TURNS = (0, 0, 1)
+"""Which of them proposes next."""
 MIXED_UNTIL_FINISHED = 1_000
 MIXED_UNTIL_PENDING = 128
 MAX_REPEATS = 10
@@ -65,8 +67,8 @@ class Ambs(DistinctSearcher):
             "bayesian_network"}
         The first three are forests (:class:`~dhflow.surrogate.forest.Forest`), which take up every tell and every lie
         at once, as does a Gaussian process (:class:`~dhflow.surrogate.gaussian_process.GaussianProcess`); "mixed"
-        is a Gaussian process and extra trees, which propose in turn, the trees alone beyond 1,000 finished or 128
-        pending trials. The others (:mod:`~dhflow.surrogate.boosting`,
+        is a Gaussian process and extra trees, which take turns, two and one, the trees alone beyond 1,000 finished or
+        128 pending trials. The others (:mod:`~dhflow.surrogate.boosting`,
         :mod:`~dhflow.surrogate.network`) are fitted anew with every twentieth more trials.
     n_trees : int
         Of forests.
@@ -358,7 +360,8 @@ class Ambs(DistinctSearcher):
         able = self._proposers
         if able[0].n_told > MIXED_UNTIL_FINISHED or n_pending + n > MIXED_UNTIL_PENDING:
             able = able[-1:]
-        turns = [(self._n_suggested + each) % len(able) for each in range(n)]
+        order = MIXED_TURNS if len(able) > 1 else (0,)
+        turns = [order[(self._n_suggested + each) % len(order)] for each in range(n)]
         return [(able[each], turns.count(each)) for each in dict.fromkeys(turns)]
 
     def _propose_initial(

@@ -30,8 +30,10 @@ class Asha(Bandit):
     Notes
     -----
     Li et al. (2020), *A system for massively parallel hyperparameter tuning*, Algorithm 2, with one bracket (s = 0). No
-    worker ever waits: when nothing can be promoted a new config starts. Cost: tens of microseconds an ask. Use it when
-    a small budget tells good configs from bad ones, and trials are many.
+    worker ever waits: when nothing can be promoted a new config starts. A departure: no config is drawn twice.
+
+    *Cost.* Some 0.2 ms of CPU an ask. Use it when a small budget tells good configs from bad ones and trials are many;
+    `bohb` found better configs with as many trainings.
     """
 
     name: ClassVar[str] = "asha"
@@ -96,9 +98,12 @@ class AsyncHyperband(Asha):
 
     Notes
     -----
-    Li et al. (2020), sec. 3.2: new configs are dealt to the brackets in the proportions in which Hyperband starts
-    them (:func:`~dhflow.searcher.bracket.hyperband_brackets`). Use it instead of `asha` when it is not known whether
-    small budgets tell anything.
+    Li et al. (2020), *A system for massively parallel hyperparameter tuning*, sec. 3.2. A departure: new configs are
+    dealt to the brackets in turn, in the proportions in which Hyperband starts them
+    (:func:`~dhflow.searcher.bracket.hyperband_brackets`).
+
+    *Cost.* As `asha`. Use it instead when it is not known whether small budgets tell anything; where they did, on 16
+    recorded tasks, it was the worse of the two.
     """
 
     name: ClassVar[str] = "async_hyperband"
@@ -132,7 +137,8 @@ class MedianStopping(Asha):
     Golovin et al. (2017), *Google Vizier: a service for black-box optimization*, sec. 3.2.2. Departures: trials end at
     each look and those that pass go on as promotions, so that nothing that runs has to be watched; best losses
     are compared, not running averages. Half of the configs survive each look: it spares good configs
-    that start slowly, and spends several times as much on each config as `asha`.
+    that start slowly, and spends several times as much on each config as `asha`. Cost: as that. Use it where `asha`
+    throws good configs away.
     """
 
     name: ClassVar[str] = "median_stopping"

@@ -30,6 +30,8 @@ AUGMENTATION = 0.05
 """Weight of the sum beside the maximum in the scalarisation."""
 SOFTNESS = 1e-3
 """In units of the targets: keeps apart candidates of which no draw improves."""
+LEAST_STD = 1e-3
+"""Of a constraint's value, in units of its targets."""
 LEAST_PROBABILITY = 1e-6
 """Of working; so that the other scores still tell hopeless candidates apart."""
 
@@ -134,7 +136,8 @@ class JointRule:
         n = len(self.weights)
         for bound, part, where in zip(self.bounds, belief.parts[n:], places.parts[n:], strict=False):
             mean, std = part.moments(where)
-            scores = scores + probability_of_improvement(mean, std, float(bound))
+            # A leaf of equal values is not certain.
+            scores = scores + probability_of_improvement(mean, np.maximum(std, LEAST_STD), float(bound))
         if self.validity is not None:
             n += len(self.bounds)
             mean = belief.parts[n].mean(places.parts[n])

@@ -13,7 +13,7 @@ from dhflow.space import SearchSpace
 class Auto(Ambs):
     """What a user gets who chooses nothing.
 
-    A Sobol design first; then a Gaussian process and extra trees propose in turn, each told of all pending trials.
+    A Sobol design first; then a Gaussian process and extra trees take turns, two and one, told of all pending trials.
     Beyond 1,000 finished or 128 pending trials, where a Gaussian process would cost more than it gains, the trees go on
     alone. On tiny spaces every config is tried once.
 
@@ -29,10 +29,11 @@ class Auto(Ambs):
     Notes
     -----
     *Why both.* A Gaussian process is the better model of smooth objectives, by a factor of three in regret; trees are
-    better where it fails (many local minima, plateaus), and together they were never bad. Methods, equations and
-    departures are those of :class:`~dhflow.searcher.ambs.Ambs` with ``surrogate="mixed"``.
+    better where it fails (many local minima, plateaus), and together they were never bad. Methods, papers, equations
+    and departures are those of :class:`~dhflow.searcher.ambs.Ambs` with ``surrogate="mixed"``.
 
-    *Cost.* 10 to 20 ms of CPU per ask and tell, 5 ms once the trees are alone.
+    *Cost.* 10 to 20 ms of CPU per ask and tell, 5 ms once the trees are alone. Use it unless small budgets tell
+    something (`bohb`), or more than some 50 trials end per second (`tpe`, `random`).
     """
 
     name: ClassVar[str] = "auto"

@@ -131,8 +131,8 @@ class SobolSearch(QuasiRandomSearch):
     Notes
     -----
     Like random search, and at any number of trials more even; the gain is clear up to some
-    ten parameters. Cost: that of random search. Forbidden configs are skipped and none comes
-    twice, which dents the balance of the sequence.
+    ten parameters. Cost: that of random search. Use it for a first look, of any number of trials. Departures:
+    forbidden configs are skipped and none comes twice, which dents the balance of the sequence.
     """
 
     name: ClassVar[str] = "sobol"

@@ -28,7 +28,7 @@ class RandomSearch(DistinctSearcher):
     -----
     The baseline of every comparison, and the right choice when trials are so short or workers
     so many that nothing is known yet when the next trial must start. Cost: one draw per
-    suggestion, whatever the history's length. A departure: no config is drawn twice. In a space
+    suggestion, whatever the history's length. Use it to compare with. A departure: no config is drawn twice. In a space
     with a Float that is always active that needs no bookkeeping, and configs are drawn in blocks:
     the k-th suggestion is the k-th of one stream.
     """

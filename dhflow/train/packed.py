@@ -35,11 +35,13 @@ def pack_task(task: Task, settings: bytes) -> bytes:
     return pickle.dumps((settings, _TASK_FIELDS(task)), pickle.HIGHEST_PROTOCOL)
 
 
-def evaluate_packed(task: bytes) -> bytes:
+def evaluate_packed(task: bytes, parsl_resource_specification: object = None) -> bytes:
     """Run one attempt of a trial, as :func:`~dhflow.train.evaluation.evaluate` does.
 
-    A result over the study's ``result_limit_bytes`` becomes the trial's failure.
+    A result over the study's ``result_limit_bytes`` becomes the trial's failure. The second argument is
+    for Parsl, which hands the priority of a task to its function too.
     """
+    del parsl_resource_specification
     settings, (trial_id, attempt, config, budget, seed, directory, continues, deadline) = pickle.loads(task)
     unpacked = _unpack_settings(settings)
     result = evaluate(Task(trial_id, attempt, config, budget, seed, directory, continues, deadline, unpacked))

@@ -1,6 +1,6 @@
 """What an ask and tell costs, in CPU milliseconds of the asking process, against the length of the history.
 
-    python tests/benchmarks/ask_cost.py [--searchers ambs,random] [--large] [--options '{"n_trees": 50}']
+    python tests/benchmarks/ask_cost.py [--searchers ambs,random] [--sizes 100,1000,50000] [--options '{"n_trees": 50}']
 
 A ten-dimensional mixed space, 64 trials pending, one tell per ask; one trial finishes, is told,
 and one is asked for. Then 64 are asked for at once. Nothing is asserted.
@@ -90,11 +90,12 @@ def measure(name: str, options: dict[str, Any], n: int, seed: int) -> dict[str, 
     rounds = timed_rounds(study, rng)
     for _ in range(10):
         next(rounds)
-    grown = study.searcher.n_trees_grown if isinstance(study.searcher, Ambs) else 0
+    searcher = study.searcher
+    fitted = searcher.n_fitted if isinstance(searcher, Ambs) else 0
     seconds = np.array([next(rounds) for _ in range(N_ROUNDS)])
-    refits = (study.searcher.n_trees_grown - grown) / N_ROUNDS if isinstance(study.searcher, Ambs) else 0.0
+    refits = (searcher.n_fitted - fitted) / N_ROUNDS if isinstance(searcher, Ambs) else 0.0
     began = time.process_time()
-    batch = study.searcher.ask(64, study.pending)
+    batch = searcher.ask(64, study.pending)
     at_once = time.process_time() - began
     assert len({json.dumps(dict(each.config), sort_keys=True) for each in batch}) == 64
     return {
@@ -103,29 +104,55 @@ def measure(name: str, options: dict[str, Any], n: int, seed: int) -> dict[str, 
         "refits": refits,
         "ask64_ms": 1e3 * at_once,
         "first_ms": 1e3 * first,
+        "apart": apart(space, [dict(each.config) for each in batch]),
     }
+
+
+def apart(space: SearchSpace, configs: list[dict[str, Any]]) -> float:
+    """Return the mean distance of each config to the nearest other one, encoded, over that of a Sobol batch."""
+
+    def nearest(X: np.ndarray) -> float:
+        square = ((X[:, None, :] - X[None, :, :]) ** 2).sum(axis=-1)
+        np.fill_diagonal(square, np.inf)
+        return float(np.sqrt(square.min(axis=1)).mean())
+
+    sobol = [dict(each.config) for each in make_searcher("sobol", space, seed=0).ask(len(configs))]
+    return nearest(space.encode(configs)) / nearest(space.encode(sobol))
+
+
+def small_spaces(name: str) -> None:
+    """Print what ask(64) gives on spaces of 10 and of 64 configs."""
+    for n in (10, 64):
+        study = SimulatedStudy(make_searcher(name, SearchSpace({"n": Integer(1, n)}), seed=1))
+        at_first = len(study.ask(64))
+        for trial in study.pending:
+            study.tell(trial, float(trial.config["n"]))
+        print(f"{name}: of {n} configs, ask(64) gives {at_first}, and {len(study.ask(64))} when all are told")
 
 
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searchers", default="ambs,random,sobol,lhs")
-    parser.add_argument("--large", action="store_true", help="histories of 5,000 and 10,000 too")
+    parser.add_argument("--searchers", default="ambs,auto,gp,tpe,random,sobol")
+    parser.add_argument("--sizes", default="100,300,1000,10000", help="finished trials  [100,300,1000,10000]")
     parser.add_argument("--options", default="{}", type=json.loads, help="JSON, for every searcher named")
     parser.add_argument("--seed", default=1, type=int)
     args = parser.parse_args()
     print(f"CPU ms, {N_PENDING} pending, one tell per ask, {N_ROUNDS} rounds; ask(64) at once, at first")
     print(
-        f"{'searcher':10} {'finished':>8} {'mean':>8} {'95 %':>8} {'trees grown/tell':>17} {'ask(64)':>9} {'first':>9}"
+        f"{'searcher':10} {'finished':>8} {'mean':>8} {'95 %':>8} {'fits/tell':>10} {'ask(64)':>9} {'first':>9} "
+        f"{'apart/Sobol':>12}"
     )
     for name in args.searchers.split(","):
-        for n in (100, 1_000, *((5_000, 10_000) if args.large else ())):
+        for n in map(int, args.sizes.split(",")):
             row = measure(name, args.options, n, args.seed)
             print(
-                f"{name:10} {n:8} {row['mean_ms']:8.2f} {row['p95_ms']:8.2f} {row['refits']:17.2f} "
-                f"{row['ask64_ms']:9.1f} {row['first_ms']:9.1f}",
+                f"{name:10} {n:8} {row['mean_ms']:8.2f} {row['p95_ms']:8.2f} {row['refits']:10.2f} "
+                f"{row['ask64_ms']:9.1f} {row['first_ms']:9.1f} {row['apart']:12.2f}",
                 flush=True,
             )
+    for name in args.searchers.split(","):
+        small_spaces(name)
 
 
 if __name__ == "__main__":

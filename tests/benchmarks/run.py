@@ -2,7 +2,7 @@
 
 Nothing is asserted: a busy machine changes every figure but the ratios, and those too a little.
 
-    python tests/benchmarks/run.py             everything, about half an hour on two cores
+    python tests/benchmarks/run.py             everything, more than an hour on two cores
     python tests/benchmarks/run.py --quick     fewer rounds, to see that all of it works
     python tests/benchmarks/run.py loop import only these
 """
@@ -83,27 +83,36 @@ def busy_rows(quick: bool) -> Iterable[Row]:
     yield "  threads of one process at most", f"{found['threads_of_one_process_max']}", ""
 
 
-def ask_rows(quick: bool) -> Iterable[Row]:
-    script = HERE / "ask_cost.py"
-    if not script.exists():
-        return []
-    del quick
-    print("\nask: what AMBS costs\n", flush=True)
-    subprocess.run([sys.executable, str(script)], check=False)
-    return []
+def speed_rows(quick: bool) -> Iterable[Row]:
+    sizes = ["--sizes", "100,1000"] if quick else ["--sizes", "100,300,1000,5000,10000,50000"]
+    return script_rows("speed: what an ask and tell costs", "ask_cost.py", *sizes)
 
 
 def quality_rows(quick: bool) -> Iterable[Row]:
-    print("\nquality: regret of searches on problems whose best value is known\n", flush=True)
     size = ["--quick"] if quick else ["--group", "all", "--seeds", "5", "--jobs", "2"]
-    subprocess.run([sys.executable, str(HERE / "quality.py"), "--searchers", "random,ambs", *size], check=False)
-    return []
+    title = "quality: regret of searches on problems whose best value is known"
+    return script_rows(title, "quality.py", "--searchers", "random,auto,ambs,tpe", *size)
+
+
+def scale_rows(quick: bool) -> Iterable[Row]:
+    size = ["--workers", "256"] if quick else ["--workers", "40,160,256,512,640,1024,1920"]
+    return script_rows("scale: how many workers one searcher keeps busy", "scale.py", *size)
+
+
+def bandit_rows(quick: bool) -> Iterable[Row]:
+    size = ["--seeds", "2", "--trainings", "10"] if quick else ["--seeds", "10", "--trainings", "10,20"]
+    return script_rows("bandits: searchers over budgets on recorded learning curves", "bandits.py", *size)
 
 
 def throughput_rows(quick: bool) -> Iterable[Row]:
-    print("\nthroughput: whole loops beside those of peers\n", flush=True)
     size = ["--trials", "200", "--rounds", "1"] if quick else ["--trials", "1000", "--rounds", "3"]
-    subprocess.run([sys.executable, str(HERE / "throughput.py"), *size], check=False)
+    return script_rows("throughput: whole loops beside those of peers", "throughput.py", *size)
+
+
+def script_rows(title: str, script: str, *arguments: str) -> Iterable[Row]:
+    """Run a benchmark that prints a table of its own."""
+    print(f"\n{title}\n", flush=True)
+    subprocess.run([sys.executable, str(HERE / script), *arguments], check=False)
     return []
 
 
@@ -111,8 +120,10 @@ PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "import": import_rows,
     "loop": loop_rows,
     "busy": busy_rows,
-    "ask": ask_rows,
+    "speed": speed_rows,
     "quality": quality_rows,
+    "scale": scale_rows,
+    "bandits": bandit_rows,
     "throughput": throughput_rows,
 }
 

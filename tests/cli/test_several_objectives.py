@@ -110,7 +110,7 @@ def test_export_and_plot(finished: Path, dhflow: Any, tmp_path: Path, monkeypatc
     ("arguments", "complaint"),
     [
         (
-            ["search", "nets.py", "--searcher", "ambs", "--max-trials", "3"],
+            ["search", "nets.py", "--searcher", "tpe", "--max-trials", "3"],
             "takes 1 objective, not 2; any number",
         ),
         (["search", "nets.py", "--searcher", "random", "--target", "0.5"], "target is a value of one objective"),

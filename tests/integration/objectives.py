@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 
 def square(config: dict) -> float:
@@ -61,3 +62,15 @@ def misbehaves(config: dict, trial: object) -> object:
                 print("x" * 5_000)
             return 1.0
     return config["x"] ** 2
+
+
+def counts_on(config: dict, trial: object) -> float:
+    """Go on counting where the parent's checkpoint ends, and fail if a promotion finds none."""
+    counted = 0
+    if trial.continues is not None:
+        counted = int((Path(trial.continues) / "counted").read_text())
+    assert (counted > 0) == (trial.budget > 1)
+    time.sleep(0.05)
+    (trial.dir / "counted").write_text(str(trial.budget))
+    trial.report(trial.budget, counted=trial.budget - counted)
+    return config["x"] ** 2 + 1 / trial.budget

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -16,7 +17,7 @@ import objectives
 import psutil
 import pytest
 
-from dhflow import Float, SearchSpace, Study, TrialStatus, load, search
+from dhflow import Budget, Float, SearchSpace, Study, TrialStatus, load, search
 from dhflow.errors import ExecutionError
 
 pytestmark = pytest.mark.integration
@@ -53,6 +54,19 @@ def test_a_search_with_objectives_of_a_file_a_lambda_and_a_closure(tmp_path: Pat
     assert trials[8].objective == pytest.approx(3.0 * trials[8].config["x"])
     assert {each.attempts[0].host for each in trials} == {socket.gethostname()}
     assert all(int(each.attempts[0].worker) != os.getpid() for each in trials)
+
+
+def test_promotions_go_on_from_checkpoints_and_pass_what_waits(tmp_path: Path) -> None:
+    study = Study(SPACE, searcher="asha", seed=1, history=tmp_path / "h.h5", budget=Budget("steps", 1, 9))
+    study.run(objectives.counts_on, site="laptop", site_set={"workers": 1}, workers=6, max_trials=40)
+    assert [each.failure for each in study.trials if each.failure] == []
+    waits: dict[bool, list[float]] = {True: [], False: []}
+    for trial in study.trials[10:]:
+        attempt = trial.attempts[-1]
+        waits[trial.parent_id is not None].append(attempt.started_at - attempt.submitted_at)
+    study.close()
+    assert len(waits[True]) > 5
+    assert statistics.median(waits[True]) < statistics.median(waits[False])
 
 
 def test_a_killed_worker_is_recorded_with_its_signal_and_the_trial_runs_again(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -225,3 +227,45 @@ def test_numbers_of_trials_by_rung_follow_the_plan() -> None:
     assert [counts[0, rung] for rung in range(3)] == [9, 3, 1]
     assert [counts[1, rung] for rung in range(2)] == [3, 1]
     assert counts[2, 0] == 3
+
+
+def test_bohb_starts_random_configs_at_the_smallest_budget_and_the_models_one_rung_higher() -> None:
+    study = study_of("bohb", seed=1, random_share=0.5)
+    run(study, 80, 4)
+    fresh = [each for each in study.trials.values() if each.parent_id is None]
+    assert {each.budget for each in fresh[:8]} == {1.0}  # no model yet
+    starts = Counter((each.meta["bracket"], each.meta["rung"], each.budget) for each in fresh[8:])
+    assert set(starts) == {(0, 0, 1.0), (1, 0, 3.0)}
+    assert 0.25 < starts[1, 0, 3.0] / starts.total() < 0.75
+    promoted = [each for each in study.trials.values() if each.parent_id is not None]
+    for each in promoted:
+        parent = study.trials[each.parent_id]
+        assert (each.config, each.meta["bracket"]) == (parent.config, parent.meta["bracket"])
+        assert (each.budget or 81.0) == 3 * parent.budget
+
+
+def test_bohbs_model_knows_at_which_budget_a_result_was_reached() -> None:
+    # Small budgets prefer x = -5, large ones x = 10: what is proposed must follow the large ones.
+    study = study_of("bohb", seed=0, random_share=0.4, n_initial=5)
+    rng = np.random.default_rng(0)
+    for _ in range(250):
+        while len(study.pending) < 4:
+            study.ask(1)
+        trial = study.pending[int(rng.integers(4))]
+        level = math.log(81.0 if trial.budget is None else trial.budget) / math.log(81.0)
+        x = (trial.config["x"] + 5) / 15
+        study.tell(trial, (1 - level) * (0.3 * x + 1) + level * (1 - x) ** 2)
+    modelled = [each for each in study.trials.values() if each.meta["bracket"] == 1 and each.parent_id is None]
+    assert np.mean([each.config["x"] > 5 for each in modelled[-20:]]) > 0.6
+
+
+def test_median_stopping_lets_half_of_a_rung_go_on() -> None:
+    study = study_of("median_stopping", seed=0)
+    for _ in range(4):
+        (trial,) = study.ask(1)
+        study.tell(trial, float(trial.trial_id))
+    assert all(each.parent_id is None for each in study.trials.values())  # too few to judge by
+    (fifth,) = study.ask(1)
+    study.tell(fifth, 10.0)
+    promoted = study.ask(2)
+    assert [each.parent_id for each in promoted] == [0, 1]

@@ -45,8 +45,8 @@ def test_two_models_take_turns_and_the_trees_go_on_alone() -> None:
     for config in SPACE.sample(30, np.random.default_rng(0)):
         study.add(config, loss(config))
     shares = [[(type(each.model).__name__, k) for each, k in searcher._shares(n, 0)] for n in (1, 5)]
-    assert shares == [[("GaussianProcess", 1)], [("GaussianProcess", 3), ("Forest", 2)]]
-    searcher.ask(1)
+    assert shares == [[("GaussianProcess", 1)], [("GaussianProcess", 4), ("Forest", 1)]]
+    searcher.ask(2)
     assert [type(each.model).__name__ for each, _ in searcher._shares(1, 0)] == ["Forest"]
     assert [type(each.model).__name__ for each, _ in searcher._shares(4, MIXED_UNTIL_PENDING)] == ["Forest"]
     configs = SPACE.sample(MIXED_UNTIL_FINISHED, np.random.default_rng(1))
