@@ -77,7 +77,7 @@ def submit_search(
     user_endpoint_config: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> RemoteSearch:
-    """Start a search on the endpoint's side; return at once.
+    """Start a search on the endpoint's side; return once it is on its way.
 
     Parameters
     ----------
@@ -120,7 +120,9 @@ def submit_search(
     with_endpoint = _Connection.to(endpoint, executor, user_endpoint_config)
     try:
         packed = _packed(objective, space, options, globus.TASK_LIMIT_BYTES if with_endpoint.is_globus else None)
-        return RemoteSearch(history, with_endpoint, with_endpoint.executor.submit(run_search, packed, history))
+        future = with_endpoint.executor.submit(run_search, packed, history)
+        globus.wait_until_sent(with_endpoint.executor, future, ANSWER_S)
+        return RemoteSearch(history, with_endpoint, future)
     except BaseException:
         with_endpoint.close()
         raise
@@ -152,7 +154,8 @@ def find_search(
 class RemoteSearch:
     """A search that runs elsewhere; made by :func:`submit_search` and :func:`find_search`.
 
-    As a context manager it lets go of the endpoint at the end; the search goes on.
+    As a context manager it lets go of the endpoint at the end; the search goes on. A process that ends
+    with a handle that was not closed waits for its search.
 
     Parameters
     ----------
@@ -240,10 +243,9 @@ class RemoteSearch:
 
     def done(self) -> bool:
         """Tell whether the search has ended; of one that was found, by asking."""
-        if self._future is not None:
+        if self._future is not None and not self._connection.is_closed:
             return self._future.done()
-        progress = self.progress()
-        return not progress.is_running
+        return not self.progress().is_running
 
     def result(self, path: str | Path | None = None, *, timeout_s: float | None = None) -> Result:
         """Wait until the search has ended; fetch its history and return it.
@@ -268,7 +270,7 @@ class RemoteSearch:
         DhflowError
             What the search itself raised there.
         """
-        if self._future is None:
+        if self._future is None or self._connection.is_closed:
             self._wait_by_asking(timeout_s)
         else:
             self._outcome(timeout_s)
@@ -276,7 +278,7 @@ class RemoteSearch:
         return load(self.fetch_history(path or Path(tempfile.mkdtemp(prefix="dhflow-"), name)))
 
     def close(self) -> None:
-        """Let go of the endpoint; the search there goes on."""
+        """Let go of the endpoint; the search there goes on, and :func:`find_search` gives another handle."""
         self._connection.close()
 
     def _outcome(self, timeout_s: float | None) -> None:
@@ -311,6 +313,7 @@ class _Connection:
     executor: Executor
     name: str
     owns: bool = False
+    is_closed: bool = False
 
     @classmethod
     def to(
@@ -331,6 +334,8 @@ class _Connection:
         return globus.is_globus(self.executor)
 
     def call(self, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
+        if self.is_closed:
+            raise SearchError("this handle is closed: find_search(history, endpoint=...) gives another")
         future = self.executor.submit(function, *arguments)
         try:
             return future.result(timeout_s)
@@ -347,8 +352,9 @@ class _Connection:
             raise _error_of(error, self.name) from error
 
     def close(self) -> None:
-        if self.owns:
-            self.executor.shutdown(wait=False, cancel_futures=True)
+        if self.owns and not self.is_closed:
+            self.is_closed = True
+            globus.release(self.executor)
 
 
 def _error_of(error: Exception, name: str) -> DhflowError:

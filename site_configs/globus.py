@@ -94,9 +94,12 @@ def make_config(
     caps = caps_of(cap, len(identifiers))
 
     def sdk_executor(identifier: uuid.UUID) -> Any:
-        return paced["PacedExecutor"](
+        made = paced["PacedExecutor"](
             endpoint_id=identifier, client=_LaterClient(), user_endpoint_config=settings, **_BURST
         )
+        # Else all executors of a process share one task group, and the end of one may lose results of the others.
+        made.task_group_id = None
+        return made
 
     return Config(
         executors=[

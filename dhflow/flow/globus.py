@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from dhflow.errors import ExecutionError, MissingExtraError
@@ -46,13 +47,42 @@ def sdk_executor(endpoint: uuid.UUID, user_endpoint_config: Mapping[str, Any] | 
         from globus_compute_sdk import Executor as SdkExecutor
     except ImportError:
         raise MissingExtraError('Globus Compute needs its SDK: pip install "dhflow[globus]"', "globus") from None
-    made: Executor = SdkExecutor(
+    made: Any = SdkExecutor(
         endpoint_id=endpoint,
         user_endpoint_config=dict(user_endpoint_config or {}),
         api_burst_limit=8,  # the most that the SDK allows; its defaults delay a fifth question by seconds
         api_burst_window_s=1,
     )
-    return made
+    # Else all executors of a process share one task group, and the end of one may lose results of the others.
+    made.task_group_id = None
+    sdk: Executor = made
+    return sdk
+
+
+def wait_until_sent(executor: Executor, future: Future[Any], timeout_s: float) -> None:
+    """Wait until the service has a task that the SDK's executor was given; of other executors, not at all.
+
+    Raises
+    ------
+    ExecutionError
+        If it does not get it in time.
+    """
+    until = time.monotonic() + timeout_s
+    # The SDK sends from a thread of its own, and says only by this attribute when it has.
+    while hasattr(future, "task_id") and future.task_id is None and not future.done():
+        if time.monotonic() > until:
+            release(executor)
+            raise ExecutionError(f"Globus Compute has not taken the search within {timeout_s:g} s")
+        time.sleep(0.02)
+
+
+def release(executor: Any) -> None:
+    """Let go of one of the SDK's executors: what it has sent runs on, and this process does not wait for it."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    executor._task_submitter.join(5.0)
+    if executor.task_group_id is not None:
+        # As Parsl's executor does: the thread that waits for results would keep the process from ending.
+        executor._get_result_watcher().shutdown(wait=False, cancel_futures=True)
 
 
 def refuse_fatal(error: BaseException) -> None:

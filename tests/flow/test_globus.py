@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import queue
 import threading
+import uuid
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ import pytest
 
 from dhflow import Float, SearchSpace
 from dhflow.errors import ExecutionError
-from dhflow.flow.globus import is_globus, refuse_fatal, text_of, too_large
+from dhflow.flow.globus import (
+    is_globus,
+    refuse_fatal,
+    release,
+    sdk_executor,
+    text_of,
+    too_large,
+    wait_until_sent,
+)
 from dhflow.flow.pool import plan_pool
 from dhflow.flow.routing import Route, RoutingExecutor
 from dhflow.flow.site import site_folder
@@ -232,6 +241,43 @@ def test_a_submission_carries_all_that_is_there_and_fits() -> None:
     other.start()
     other.join()
     assert [len(each) for each in emptied] == [3_000_000, 10]
+
+
+def test_executors_of_one_process_share_no_task_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = pytest.importorskip("globus_compute_sdk")
+    from dhflow import load_site
+
+    # As after a first submission: whoever closes a group's watcher would close it for all that are in the group.
+    monkeypatch.setattr(sdk.Executor, "_default_task_group_id", uuid.uuid4())
+    monkeypatch.setattr(sdk.Client, "__init__", lambda *_, **__: None)
+    site = load_site("globus", endpoint=ENDPOINTS[0], cap=2, run_dir=str(tmp_path)).executors[0].executor
+    own = sdk_executor(uuid.UUID(ENDPOINTS[0]))
+    try:
+        assert (site.task_group_id, own.task_group_id) == (None, None)
+    finally:
+        site.shutdown(wait=False)
+        release(own)
+    assert not own._task_submitter.is_alive()
+
+
+def test_a_search_that_the_service_does_not_take_is_said() -> None:
+    class Unsent(Future):  # type: ignore[type-arg]
+        task_id = None
+
+    class Waiting:
+        task_group_id = None
+        _task_submitter = threading.Thread()
+        is_shut = False
+
+        def shutdown(self, **_: Any) -> None:
+            self.is_shut = True
+
+    executor: Any = Waiting()
+    executor._task_submitter.start()
+    with pytest.raises(ExecutionError, match=r"has not taken the search within 0\.05 s"):
+        wait_until_sent(executor, Unsent(), 0.05)
+    assert executor.is_shut
+    wait_until_sent(executor, Future(), 0.0)  # of another executor
 
 
 def test_the_sdks_executor_takes_from_the_paced_queue(tmp_path: Path) -> None:

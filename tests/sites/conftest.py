@@ -138,6 +138,13 @@ def _name_servers() -> set[int]:
 
 
 @pytest.fixture(scope="session")
+def compute_packages() -> None:
+    for name in ("globus_compute_sdk", "globus_compute_endpoint"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f'{name} is not installed (pip install "dhflow[globus,endpoint]")')
+
+
+@pytest.fixture(scope="session")
 def rabbit(beds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start RabbitMQ; give its address."""
     if not list(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*")):
@@ -159,11 +166,11 @@ def rabbit(beds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 
 @pytest.fixture(scope="session")
-def compute_service(beds: Path, rabbit: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def compute_service(
+    compute_packages: None, beds: Path, rabbit: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """Stand in for the web service of Globus Compute; the SDK finds it, and logs in to it, by its environment."""
-    for name in ("globus_compute_sdk", "globus_compute_endpoint"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f'{name} is not installed (pip install "dhflow[globus,endpoint]")')
+    del compute_packages
     if _answers(COMPUTE_PORT):
         pytest.skip(f"port {COMPUTE_PORT}, where the SDK looks for a local service, is taken")
     folder = tmp_path_factory.mktemp("compute")
