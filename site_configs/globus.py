@@ -128,6 +128,13 @@ class CappedExecutor(GlobusComputeExecutor):
         super().__init__(executor, label)
         self.cap = cap
 
+    def shutdown(self) -> None:
+        """Shut down; without a task sent, Parsl's own way would start what waits for results, and log in."""
+        if self.executor.task_group_id is None:
+            self.executor.shutdown(wait=False, cancel_futures=True)
+        else:
+            super().shutdown()
+
 
 def endpoint_ids(endpoint: str | list | tuple) -> list[uuid.UUID]:
     """Return the UUIDs of endpoints, given as a list or with commas between.

@@ -14,6 +14,7 @@ from dhflow.constraint import Constraint
 from dhflow.errors import ExecutionError, ObjectiveError
 from dhflow.flow import globus
 from dhflow.flow.message import Finished, Lost
+from dhflow.flow.overtaken import Overtaken
 from dhflow.flow.pool import Pool
 from dhflow.flow.run_directory import RunDirectory, workers_path
 from dhflow.objective import Objective, read_returned
@@ -89,6 +90,7 @@ class EvaluateCall(Call):
         self._directory = run_directory
         self._notes = WorkerNotes(workers_path(run_directory.path))
         self._open: dict[int, int] = {}
+        self._overtaken = Overtaken()
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
         number = self._open[trial.trial_id] = len(trial.attempts)
@@ -111,10 +113,14 @@ class EvaluateCall(Call):
         if trial.priority and self._pool.takes_priority:
             urgency = {"priority": trial.priority}
             return self._pool.executor.submit(evaluate_packed, packed, parsl_resource_specification=urgency)
-        return self._pool.executor.submit(evaluate_packed, packed)
+        future = self._pool.executor.submit(evaluate_packed, packed)
+        if not shares_files:
+            self._overtaken.submitted(trial.trial_id, number, future)
+        return future
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
         error = future.exception()
+        self._overtaken.ended(trial.trial_id, len(trial.attempts))
         if error is None:
             self._open.pop(trial.trial_id, None)
             result = future.result()
@@ -154,8 +160,12 @@ class EvaluateCall(Call):
 
     def _unheard(self, trial: Trial, now: float) -> Lost | None:
         limit_s, number = self._settings.timeout_s, len(trial.attempts)
+        if limit_s is None:
+            return None
+        if not self._pool.shares_files:
+            return self._forgotten(trial, limit_s)
         start = self._notes.start(trial.trial_id, number)
-        if limit_s is None or start is None:
+        if start is None:
             return None
         grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
         if now - start.time < limit_s + grace_s:
@@ -177,6 +187,18 @@ class EvaluateCall(Call):
             measurements=read_measurements(directory),
             keeps_slot=self._pool.is_in_process,
         )
+
+    def _forgotten(self, trial: Trial, limit_s: float) -> Lost | None:
+        """Give up an attempt that began so long ago that its worker would have ended it."""
+        if self._overtaken.overtaken_for_s(trial.trial_id) < limit_s + self._settings.timeout_grace_s + UNHEARD_S:
+            return None
+        number = len(trial.attempts)
+        self._overtaken.ended(trial.trial_id, number)
+        self._open.pop(trial.trial_id, None)
+        failure = TrialFailure(
+            "TrialLostError", f"no word of it, though its limit is {limit_s:g} s and later trials came home long ago"
+        )
+        return Lost(trial.trial_id, number, failure)
 
     def _lost(self, trial: Trial, error: BaseException) -> Lost:
         number, directory = len(trial.attempts), self._directory.last_attempt(trial)

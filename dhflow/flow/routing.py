@@ -46,7 +46,7 @@ class RoutingExecutor(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Submit a call where there is the most room."""
         with self._lock:
-            route = min(self._routes, key=_fullness)
+            number, route = min(enumerate(self._routes), key=lambda each: _fullness(each[1]))
             route.n_in_flight += 1
         try:
             future = route.executor.submit(fn, *args, **kwargs)
@@ -54,6 +54,7 @@ class RoutingExecutor(Executor):
             self._leave(route)
             raise
         future.add_done_callback(lambda _: self._leave(route))
+        future.route = number  # type: ignore[attr-defined]  # the order of submission holds within one executor
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as in Executor

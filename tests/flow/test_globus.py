@@ -23,6 +23,7 @@ from dhflow.flow.globus import (
     too_large,
     wait_until_sent,
 )
+from dhflow.flow.overtaken import Overtaken
 from dhflow.flow.pool import plan_pool
 from dhflow.flow.routing import Route, RoutingExecutor
 from dhflow.flow.site import site_folder
@@ -278,6 +279,24 @@ def test_a_search_that_the_service_does_not_take_is_said() -> None:
         wait_until_sent(executor, Unsent(), 0.05)
     assert executor.is_shut
     wait_until_sent(executor, Future(), 0.0)  # of another executor
+
+
+def test_an_attempt_is_overtaken_by_what_was_submitted_after_it_to_the_same_executor() -> None:
+    clock = Clock()
+    overtaken = Overtaken(clock)
+    router = RoutingExecutor([Route(Recording(), 1), Route(Recording(), 1)])  # type: ignore[arg-type]
+    for trial_id in range(4):  # they go to the two executors in turn
+        overtaken.submitted(trial_id, 1, router.submit(print))
+    clock.sleep(1.0)
+    overtaken.ended(3, 1)
+    clock.sleep(5.0)
+    assert [overtaken.overtaken_for_s(each) for each in range(4)] == [0.0, 5.0, 0.0, 0.0]
+    overtaken.ended(2, 2)  # of another attempt: nothing
+    assert overtaken.overtaken_for_s(0) == 0.0
+    overtaken.ended(2, 1)
+    overtaken.submitted(1, 2, router.submit(print))  # run again: at the end of the line
+    clock.sleep(2.0)
+    assert [overtaken.overtaken_for_s(each) for each in range(2)] == [2.0, 0.0]
 
 
 def test_the_sdks_executor_takes_from_the_paced_queue(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Where what they need is missing, tests skip and say so.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -23,6 +24,7 @@ from typing import Any
 import pytest
 
 N_NODES, N_CPUS = 2, 4
+StartEndpoint = Callable[..., contextlib.AbstractContextManager[str]]
 COMPUTE_PORT = 5000
 """The one that the SDK knows for a service on this machine."""
 
@@ -212,15 +214,21 @@ def endpoint_yaml() -> Callable[..., str]:
     return _endpoint_yaml
 
 
+WORKERS = {"max_workers_per_node": 2}
+
+
 @contextlib.contextmanager
-def _endpoint(folder: Path, beds: Path, number: int) -> Iterator[str]:
-    """Run a real endpoint of two workers; give its UUID."""
+def _endpoint(
+    folder: Path, beds: Path, number: int, options: dict[str, Any] | None = None, provider: str = "LocalProvider"
+) -> Iterator[str]:
+    """Run a real endpoint of two workers, or a node of them; give its UUID. It may end and come back."""
     identifier, home = f"00000000-0000-4000-9000-{number:012}", folder / f"home{number}"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     config = folder / f"endpoint{number}.yaml"
-    config.write_text(_endpoint_yaml({"max_workers_per_node": 2}).replace("heartbeat_period: 5", "heartbeat_period: 2"))
+    text = _endpoint_yaml({**WORKERS, **(options or {})}, provider)
+    config.write_text(text.replace("heartbeat_period: 5", "heartbeat_period: 2"))
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
-    with (folder / f"endpoint{number}.log").open("w") as log:
+    with (folder / f"endpoint{number}.log").open("a") as log:
         command = [sys.executable, str(beds / "gc_start_uep.py"), identifier, str(config), str(home)]
         environment = {**os.environ, "PYTHONPATH": path, "ENDPOINT_NUMBER": str(number)}
         parent = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -236,14 +244,20 @@ def _endpoint(folder: Path, beds: Path, number: int) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def endpoint(compute_service: Path, beds: Path) -> Iterator[str]:
-    with _endpoint(compute_service, beds, 1) as identifier:
+def start_endpoint(compute_service: Path, beds: Path) -> StartEndpoint:
+    """Give a function that runs an endpoint: of a number, with options of its template, and a provider."""
+    return functools.partial(_endpoint, compute_service, beds)
+
+
+@pytest.fixture(scope="session")
+def endpoint(start_endpoint: StartEndpoint) -> Iterator[str]:
+    with start_endpoint(1) as identifier:
         yield identifier
 
 
 @pytest.fixture(scope="session")
-def second_endpoint(compute_service: Path, beds: Path) -> Iterator[str]:
-    with _endpoint(compute_service, beds, 2) as identifier:
+def second_endpoint(start_endpoint: StartEndpoint) -> Iterator[str]:
+    with start_endpoint(2) as identifier:
         yield identifier
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from dhflow.trial import Trial, TrialStatus
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
+StartEndpoint = Callable[..., contextlib.AbstractContextManager[str]]
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
 
 
@@ -107,6 +110,72 @@ def test_an_objective_that_is_too_large_is_refused_before_anything_is_sent(
     with pytest.raises(ExecutionError, match=r"captures 8 MB, most of it 'table'.*give its path instead"):
         run(lambda config: float(len(table)), endpoint, 4)
     assert submissions() == before
+
+
+def test_sixty_trials_on_nodes_of_slurm(slurm: Path, queue_left: None, start_endpoint: StartEndpoint) -> None:
+    del slurm, queue_left
+    options = {"queue": "debug", "nodes_per_block": 2, "walltime": "00:05:00"}
+
+    def where(config: dict[str, float], trial: Any) -> dict[str, Any]:
+        if trial.trial_id == 5:
+            raise ZeroDivisionError("on purpose")
+        if trial.trial_id == 25 and trial.attempt == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.2)
+        return {"objective": config["x"], "node": os.environ["SLURMD_NODENAME"]}
+
+    with start_endpoint(3, options, "SlurmProvider") as on_slurm:
+        trials = run(where, on_slurm, 60, max_attempts=2)
+    assert Counter(each.status.value for each in trials) == {"completed": 59, "failed": 1}
+    assert attempt_of(trials[25]) == (TrialStatus.LOST, TrialStatus.COMPLETED)
+    by_node = Counter(each.metrics["node"] for each in trials if each.status is TrialStatus.COMPLETED)
+    assert set(by_node) == {"n1", "n2"}
+    assert min(by_node.values()) >= 10
+
+
+def test_an_endpoint_goes_offline_and_comes_back(
+    start_endpoint: StartEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AfterTen:
+        """An observer that waits for the tenth trial."""
+
+        def __init__(self) -> None:
+            self.n_ended, self.came = 0, threading.Event()
+
+        def trial_ended(self, trial: Trial) -> None:
+            self.n_ended += 1
+            if self.n_ended == 10:
+                self.came.set()
+
+        def tick(self, driver: Any) -> None: ...
+
+    monkeypatch.setattr("dhflow.flow.call.UNHEARD_S", 1.0)
+    observer = AfterTen()
+    with contextlib.ExitStack() as running:
+        flaky = running.enter_context(start_endpoint(4))
+
+        def outage() -> None:
+            observer.came.wait(60)
+            running.close()
+            time.sleep(2)
+            running.enter_context(start_endpoint(4))
+
+        thread = threading.Thread(target=outage)
+        thread.start()
+
+        def quick(config: dict[str, float]) -> float:
+            time.sleep(0.2)
+            return config["x"]
+
+        # What runs when it stops is forgotten by the endpoint: nobody but dhflow will say that it is lost.
+        options: dict[str, Any] = {"timeout_s": 2.0, "max_attempts": 3}
+        trials = run(quick, flaky, 60, history=tmp_path / "h.h5", observers=[observer], **options)
+        thread.join()
+    assert [each.trial_id for each in trials] == list(range(60))
+    assert {each.status for each in trials} == {TrialStatus.COMPLETED}
+    forgotten = [each for each in trials if len(each.attempts) > 1]
+    assert len(forgotten) <= 2 * 2
+    assert all("no word of it" in each.attempts[0].failure.message for each in forgotten if each.attempts[0].failure)
 
 
 def test_one_search_across_two_endpoints(endpoint: str, second_endpoint: str) -> None:
