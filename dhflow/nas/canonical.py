@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SpaceError
@@ -38,11 +39,18 @@ def canonical_hash(architecture: Architecture) -> str:
 
 def operation_key(operation: AnyOperation) -> str:
     """Return a text that equal operations share: the JSON form, or where there is none the class and the label."""
+    return _known_key(operation) if isinstance(operation, Operation) else _own_key(operation)
+
+
+def _own_key(operation: AnyOperation) -> str:
     try:
         return json.dumps(operation_to_json(operation), sort_keys=True)
     except (SpaceError, TypeError, ValueError):
         kind = type(operation)
         return f"{kind.__module__}.{kind.__qualname__} {operation.label}"
+
+
+_known_key = lru_cache(maxsize=4096)(_own_key)
 
 
 @dataclass
@@ -140,7 +148,7 @@ def _refined(graph: _Graph, colours: list[str]) -> list[str]:
             ]
             new.append(_digest(signature))
         n_new = len(set(new))
-        if n_new == n_colours:
+        if n_new in (n_colours, len(new)):
             return new
         colours, n_colours = new, n_new
 
@@ -178,4 +186,4 @@ def _description(graph: _Graph, colours: list[str]) -> list[Any]:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(repr(value).encode(), digest_size=16).hexdigest()

@@ -55,6 +55,7 @@ class _Freezer:
         self._config = config
         self._alive = [True] * len(plan.nodes) if everything else plan.alive(config)
         self._made: dict[str, ArchitectureNode] = {}
+        self._shares: dict[str, str] = {}
         self._tensors: list[_Tensor | None] = [None] * len(plan.nodes)
 
     def run(self) -> Architecture:
@@ -73,7 +74,7 @@ class _Freezer:
                     outputs[node.name] = self._held(tensor)
         # The plan may meet the outputs in another order than that of the space.
         ordered = {name: outputs[name] for name in self._plan.output_shapes}
-        return Architecture(tuple(_with_keys(self._reaching(ordered.values()))), ordered)
+        return Architecture(tuple(_with_keys(self._reaching(ordered.values()), self._shares)), ordered)
 
     # A node of the space
 
@@ -145,7 +146,9 @@ class _Freezer:
         inputs = tuple(map(self._held, given))
         sizes = tuple(each.shape for each in given)
         made = shape_of(operation, sizes, name)
-        self._made[name] = ArchitectureNode(name, operation, inputs, sizes, made, share)
+        self._made[name] = ArchitectureNode(name, operation, inputs, sizes, made)
+        if share is not None:
+            self._shares[name] = share
         return _Tensor(name, made)
 
     def _held(self, tensor: _Tensor) -> str:
@@ -168,8 +171,8 @@ class _Freezer:
         return [node for name, node in self._made.items() if name in alive or isinstance(node.operation, Input)]
 
 
-def _with_keys(nodes: list[ArchitectureNode]) -> list[ArchitectureNode]:
-    """Keep a weight-sharing key only where several nodes with weights have it.
+def _with_keys(nodes: list[ArchitectureNode], shares: Mapping[str, str]) -> list[ArchitectureNode]:
+    """Give a weight-sharing key to nodes with weights of which several have it.
 
     Raises
     ------
@@ -178,12 +181,12 @@ def _with_keys(nodes: list[ArchitectureNode]) -> list[ArchitectureNode]:
     """
     groups: dict[str, list[ArchitectureNode]] = {}
     for node in nodes:
-        if node.share is not None:
-            groups.setdefault(node.share, []).append(node)
-    if len(groups) == sum(node.share is not None for node in nodes):
-        return [node if node.share is None else replace(node, share=None) for node in nodes]
+        if node.name in shares:
+            groups.setdefault(shares[node.name], []).append(node)
     kept = {key for key, members in groups.items() if len(members) > 1 and _is_shared(members)}
-    return [node if node.share is None or node.share in kept else replace(node, share=None) for node in nodes]
+    if not kept:
+        return nodes
+    return [replace(node, share=shares[node.name]) if shares.get(node.name) in kept else node for node in nodes]
 
 
 def _is_shared(members: list[ArchitectureNode]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -67,7 +68,7 @@ class Layer(Operation):
         if self.name is not None and (not isinstance(self.name, str) or not self.name):
             raise SpaceError(f"a name is a string that is not empty, not {show(self.name)}", "name")
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The given name, or the factory's with the arguments."""
         if self.name is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from dhflow.errors import ShapeMismatchError, SpaceError
@@ -132,6 +133,7 @@ class Pad(Operation):
         return shape == self.shape
 
 
+@lru_cache(maxsize=4096)
 def projection(shape: Shape, target: Shape) -> tuple[Operation, ...]:
     """Return the operations that bring a tensor to another shape; none where it has it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from dhflow.nas.merge import Merge
@@ -47,10 +48,15 @@ class SpaceNode:
         """How many operations it chooses from."""
         return len(self.operations)
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The values of its choice."""
         return tuple(each.label for each in self.operations)
+
+    @cached_property
+    def number_of(self) -> Mapping[str, int]:
+        """Label to number of the operation."""
+        return {label: number for number, label in enumerate(self.labels)}
 
     def __repr__(self) -> str:
         return f"<{self.kind} node {self.name!r}: {', '.join(self.labels)}>"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from dhflow.errors import SpaceError
@@ -90,7 +91,7 @@ class Operation(ABC):
     def _check(self) -> None:  # noqa: B027 - not every operation has arguments
         """Check and normalise the fields."""
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Its name and those arguments that are not the usual ones: ``Dense(32, relu)``."""
         given = self._given()
@@ -258,7 +259,7 @@ class Skip(Operation):
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return shapes.text(value) if all(each is None or isinstance(each, int) for each in value) else str(value)
-    if isinstance(value, Operation | UserOperation):
+    if isinstance(value, Operation):
         return value.label
     return str(value)
 

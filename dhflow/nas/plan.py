@@ -26,7 +26,7 @@ class PlannedNode:
 
     def chosen(self, config: Mapping[str, Any]) -> int:
         """Return the number of the operation that `config` chooses."""
-        return 0 if self.node.choice is None else self.node.labels.index(config[self.node.choice])
+        return 0 if self.node.choice is None else self.node.number_of[config[self.node.choice]]
 
 
 @dataclass(frozen=True)
