@@ -233,3 +233,16 @@ def _named_shapes(given: object, kind: str) -> Mapping[str, Any]:
     if is_several and not isinstance(given, str):
         return {f"{kind}_{i}": each for i, each in enumerate(given)}  # type: ignore[var-annotated,arg-type]
     return {kind: given}
+
+
+def units_of(shape: Shape | None, path: str) -> int:
+    """Return the size of the last axis of a shape that must be known.
+
+    Raises
+    ------
+    SpaceError
+        If it is not.
+    """
+    if shape is None or shape[-1] is None:
+        raise SpaceError(f"say how many numbers there are, not {shape}", path)
+    return shape[-1]
