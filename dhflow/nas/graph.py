@@ -274,6 +274,16 @@ class Graph:
         self._changed()
         return node
 
+    def _take(self, nodes: Mapping[str, SpaceNode], edges: Iterable[Edge], choices: Mapping[str, Parameter]) -> None:
+        """Put other nodes, connections and choices in place of all there are."""
+        self._nodes, self._choices = dict(nodes), dict(choices)
+        self._edges = {name: {} for name in nodes}
+        for edge in edges:
+            self._edges[edge.target][edge.source] = edge
+        for kind, ends in ((INPUT, self._inputs), (OUTPUT, self._outputs)):
+            ends.update({name: node for name, node in nodes.items() if node.kind == kind})
+        self._changed()
+
     def _copy(self, node: SpaceNode, name: str | None, kind: str, merge: str | Merge | None) -> SpaceNode:
         self._own(node)
         if node.kind in (INPUT, OUTPUT):

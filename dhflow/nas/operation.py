@@ -313,7 +313,8 @@ class Sequential(Operation):
 
 def _text(value: object) -> str:
     if isinstance(value, tuple):
-        return shapes.text(value) if all(each is None or isinstance(each, int) for each in value) else str(value)
+        # Plain ASCII: labels are values of configs, which are typed and stored.
+        return "x".join("?" if each is None else str(each) for each in value)
     if isinstance(value, Operation):
         return value.label
     return str(value)
