@@ -43,6 +43,9 @@ class SearchSpace:
         Each takes a config, which it must not change, and returns True where it is allowed.
     starting_points : sequence of mapping
         Configs to try first, besides the default one.
+    architecture : sequence of str
+        Names of the parameters that decide what is built, as opposed to how it is trained; for searchers that
+        treat the two apart.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class SearchSpace:
         forbidden: Sequence[Mapping[str, Any]] = (),
         constraints: Sequence[Callable[[dict[str, Any]], bool] | Constraint] = (),
         starting_points: Sequence[Mapping[str, Any]] = (),
+        architecture: Sequence[str] = (),
     ) -> None:
         self._parameters = _checked(parameters)
         levels = by_depth(self._parameters)
@@ -86,6 +90,7 @@ class SearchSpace:
         self._default = self._rules.point(self._rules.default(), "default")
         points = enumerate(_list(starting_points, "starting_points"))
         self._starting_points = [self._rules.point(each, f"starting_points[{i}]") for i, each in points]
+        self._architecture = _known(architecture, self._parameters)
 
     # What it consists of
 
@@ -113,6 +118,11 @@ class SearchSpace:
     def starting_points(self) -> list[dict[str, Any]]:
         """The configs to try first, as copies."""
         return [dict(each) for each in self._starting_points]
+
+    @property
+    def architecture(self) -> tuple[str, ...]:
+        """The parameters that decide an architecture, in the order of the columns; empty unless declared."""
+        return self._architecture
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -320,6 +330,7 @@ class SearchSpace:
             forbidden=self.forbidden,
             constraints=self.constraints,
             starting_points=self._starting_points,
+            architecture=self._architecture,
         )
 
     def __mul__(self, other: object) -> SearchSpace:
@@ -337,6 +348,7 @@ class SearchSpace:
                 *({**each, **other._default} for each in self._starting_points),
                 *({**self._default, **each} for each in other._starting_points),
             ],
+            architecture=[*self._architecture, *other._architecture],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -368,6 +380,8 @@ class SearchSpace:
             options += f", constraints=[{', '.join(each.name for each in self.constraints)}]"
         if self._starting_points:
             options += f", starting_points={self._starting_points}"
+        if self._architecture:
+            options += f", architecture={list(self._architecture)}"
         return "\n".join(["SearchSpace({", *lines, f"}}{options})"])
 
     # Helpers
@@ -394,6 +408,14 @@ def _checked(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
         when = each.when
         checked[name] = each if when is None else replace(each, when=check_clause(when, parameters, f"{name}.when"))
     return checked
+
+
+def _known(names: object, parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
+    given = _list(names, "architecture")
+    for i, each in enumerate(given):
+        if not isinstance(each, str) or each not in parameters:
+            raise SpaceError(f"there is no parameter {show(each)}", f"architecture[{i}]")
+    return tuple(name for name in parameters if name in given)
 
 
 def _list(values: object, path: str) -> list[Any]:
