@@ -272,10 +272,12 @@ def _print_ratio(charged: list[Outcome], free: list[Outcome]) -> None:
     for n in (n_trials // 4, n_trials // 2, n_trials):
         pairs = [(best_at(each, trials=n), best_at(other, trials=n)) for each, other in zip(charged, free, strict=True)]
         means = np.mean(pairs, axis=0)
-        logs = np.log(np.maximum(pairs, 1e-12))
+        ratios = np.log(np.maximum(pairs, 1e-12)) @ (1.0, -1.0)
+        error = ratios.std(ddof=1) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
         print(
             f"    best of {n}: {means[0]:.4f}, {means[1]:.4f} where asks cost nothing; ratio of the means "
-            f"{means[0] / means[1]:.3f}, geometric mean of the ratios {math.exp(np.mean(logs[:, 0] - logs[:, 1])):.3f}",
+            f"{means[0] / means[1]:.3f}, geometric mean of the ratios {math.exp(ratios.mean()):.3f} "
+            f"(standard error {100 * error:.1f} %)",
             flush=True,
         )
 
