@@ -68,6 +68,7 @@ def bad(change: Callable[[ArchitectureSpace], Any]) -> SpaceError:
         (lambda s: s.variable([Dense(i) for i in range(1, 66)], "c"), "c", "upper bound is 64"),
         (lambda s: s.variable([Identity(), Dense(2)], "a"), "a", "of this name already"),
         (lambda s: s.variable([Identity(), Dense(2)], "a.b"), "a.b", "letters, digits"),
+        (lambda s: s.constant(Dense(2), "zeros"), "zeros", "another name"),
         (lambda s: s.constant(Dense(2), "c", merge="stack"), "c.merge", "concatenate"),
         (lambda s: s.mirror(s.input), None, "no operation to take over"),
         (lambda s: s.nest(Cell(), choices="some"), "choices", '"own" or "shared"'),
