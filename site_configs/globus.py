@@ -3,9 +3,14 @@
 For:      endpoints of Globus Compute (``pip install "dhflow[globus]"``), personal ones and those of a facility.
 Set:      ``endpoint``, its UUID, or several with commas between; ``cap``, how many trials each has at a time (or the
           search's ``--workers N``); what a facility's endpoint asks for: ``account``, ``queue``, ….
-Verified: in November 2026, with the real SDK 4.19 and real endpoints of that version, which started workers on one
-          machine, over a stand-in for the web service (tests/sites/test_globus.py): see there for what. Not verified:
-          the service itself, a facility's endpoint, user endpoint configurations, an endpoint that goes offline.
+Verified: in November 2026, over a stand-in for the web service, with the real SDK 4.19 and real endpoints of that
+          version, on one machine and on two nodes of Slurm: sixty trials through exceptions, oversized results and killed
+          workers, two endpoints with a cap each, an endpoint that stops and comes back, functions of scripts and
+          notebooks, whole searches as remote functions (tests/sites/test_globus.py, test_function_kinds.py).
+          On 2026-11-21 by hand: ``globus-compute-endpoint whoami``, ``configure`` with the template that ships,
+          ``start`` and ``stop``, as a user without privileges, and a search of sixty trials with ``workers_per_node`` and
+          ``worker_init`` as its user endpoint configuration.
+          Not verified: the service itself, and a facility's endpoint.
 Source:   ALCF user guide, "Globus Compute" (keys of the user endpoint configuration); Globus Compute, "Limits" (20
           submissions in 10 seconds, 10 MB each); measured: the SDK delays single submissions after four in sixteen
           seconds unless its burst limits are set as here.
@@ -13,6 +18,9 @@ Source:   ALCF user guide, "Globus Compute" (keys of the user endpoint configura
 Plain Parsl: ``parsl.load(make_config(endpoint="…"))`` works in any script, with or without dhflow.
 The endpoint's Python, parsl and dill must match those here, and its workers need dhflow. They share no files with this
 machine: a trial's directory is temporary, its output stays there, and only its result and its learning curve come home.
+An endpoint that stops forgets the trials that run in it and says nothing; with ``timeout_s`` the search runs them
+again once later trials come home, without it they stay open until the search is ended and resumed. Those that wait go
+on when the endpoint is back.
 A result takes half a second on its way; with short trials, a ``cap`` above the number of workers keeps them busy.
 """
 
