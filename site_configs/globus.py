@@ -4,12 +4,12 @@ For:      endpoints of Globus Compute (``pip install "dhflow[globus]"``), person
 Set:      ``endpoint``, its UUID, or several with commas between; ``cap``, how many trials each has at a time (or the
           search's ``--workers N``); what a facility's endpoint asks for: ``account``, ``queue``, ….
 Verified: in November 2026, over a stand-in for the web service, with the real SDK 4.19 and real endpoints of that
-          version, on one machine and on two nodes of Slurm: sixty trials through exceptions, oversized results and killed
-          workers, two endpoints with a cap each, an endpoint that stops and comes back, functions of scripts and
-          notebooks, whole searches as remote functions (tests/sites/test_globus.py, test_function_kinds.py).
+          version, on one machine and on two nodes of Slurm: sixty trials through exceptions, oversized results and
+          killed workers, two endpoints with a cap each, an endpoint that stops and comes back, functions of scripts
+          and notebooks, whole searches as remote functions (tests/sites/test_globus.py, test_function_kinds.py).
           On 2026-11-21 by hand: ``globus-compute-endpoint whoami``, ``configure`` with the template that ships,
-          ``start`` and ``stop``, as a user without privileges, and a search of sixty trials with ``workers_per_node`` and
-          ``worker_init`` as its user endpoint configuration.
+          ``start`` and ``stop``, as a user without privileges, and a search of sixty trials with
+          ``workers_per_node`` and ``worker_init`` as its user endpoint configuration.
           Not verified: the service itself, and a facility's endpoint.
 Source:   ALCF user guide, "Globus Compute" (keys of the user endpoint configuration); Globus Compute, "Limits" (20
           submissions in 10 seconds, 10 MB each); measured: the SDK delays single submissions after four in sixteen

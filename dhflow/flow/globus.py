@@ -68,8 +68,9 @@ def wait_until_sent(executor: Executor, future: Future[Any], timeout_s: float) -
         If it does not get it in time.
     """
     until = time.monotonic() + timeout_s
-    # The SDK sends from a thread of its own, and says only by this attribute when it has.
-    while hasattr(future, "task_id") and future.task_id is None and not future.done():
+    # The SDK sends from a thread of its own, and says only by this attribute when it has. Futures of Parsl make a
+    # task of every attribute that they do not have.
+    while vars(future).get("task_id", "") is None and not future.done():
         if time.monotonic() > until:
             release(executor)
             raise ExecutionError(f"Globus Compute has not taken the search within {timeout_s:g} s")

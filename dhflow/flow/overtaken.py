@@ -38,7 +38,8 @@ class Overtaken:
     def submitted(self, trial_id: int, attempt: int, future: Future[Any]) -> None:
         """Note an attempt; its future says by which of several executors it went, each with an order of its own."""
         self._n_submitted += 1
-        self._open[trial_id] = _Open(attempt, self._n_submitted, getattr(future, "route", None))
+        # Parsl's futures make a task of every attribute that they do not have.
+        self._open[trial_id] = _Open(attempt, self._n_submitted, vars(future).get("route"))
 
     def ended(self, trial_id: int, attempt: int) -> None:
         """Note that an attempt came home, or is given up."""

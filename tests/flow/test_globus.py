@@ -262,9 +262,6 @@ def test_executors_of_one_process_share_no_task_group(tmp_path: Path, monkeypatc
 
 
 def test_a_search_that_the_service_does_not_take_is_said() -> None:
-    class Unsent(Future):  # type: ignore[type-arg]
-        task_id = None
-
     class Waiting:
         task_group_id = None
         _task_submitter = threading.Thread()
@@ -273,12 +270,23 @@ def test_a_search_that_the_service_does_not_take_is_said() -> None:
         def shutdown(self, **_: Any) -> None:
             self.is_shut = True
 
+    unsent: Future[Any] = Future()
+    unsent.task_id = None  # type: ignore[attr-defined]
     executor: Any = Waiting()
     executor._task_submitter.start()
     with pytest.raises(ExecutionError, match=r"has not taken the search within 0\.05 s"):
-        wait_until_sent(executor, Unsent(), 0.05)
+        wait_until_sent(executor, unsent, 0.05)
     assert executor.is_shut
     wait_until_sent(executor, Future(), 0.0)  # of another executor
+
+
+def test_futures_of_parsl_are_not_asked_for_what_they_lack() -> None:
+    class Lifting(Future):  # type: ignore[type-arg]
+        def __getattr__(self, name: str) -> Any:  # as an AppFuture, which submits a task for it
+            raise AssertionError(name)
+
+    Overtaken().submitted(1, 1, Lifting())
+    wait_until_sent(None, Lifting(), 0.0)  # type: ignore[arg-type]
 
 
 def test_an_attempt_is_overtaken_by_what_was_submitted_after_it_to_the_same_executor() -> None:
