@@ -363,5 +363,6 @@ def _parse(variable: str, text: str, wanted: Any) -> Any:
         try:
             return int(text)
         except ValueError:
-            raise ValueError(f"{variable} must be a whole number, not {text!r}") from None
+            if str not in kinds:
+                raise ValueError(f"{variable} must be a whole number, not {text!r}") from None
     return text

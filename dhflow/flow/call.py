@@ -12,7 +12,9 @@ from typing import Any
 
 from dhflow.constraint import Constraint
 from dhflow.errors import ExecutionError, ObjectiveError
+from dhflow.flow import globus
 from dhflow.flow.message import Finished, Lost
+from dhflow.flow.overtaken import Overtaken
 from dhflow.flow.pool import Pool
 from dhflow.flow.resources import Resources, resources_of
 from dhflow.flow.run_directory import RunDirectory, workers_path
@@ -109,19 +111,21 @@ class EvaluateCall(Call):
         self._submitted: dict[int, float] = {}
         self._looked_at = time.monotonic()
         self._awake_s = 0.0
+        self._overtaken = Overtaken()
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
         number = self._open[trial.trial_id] = len(trial.attempts)
         self._submitted[trial.trial_id] = self._awake_s
+        shares_files = self._pool.shares_files
         task = Task(
             trial_id=trial.trial_id,
             attempt=number,
             config=trial.config,
             budget=trial.budget,
             seed=trial.seed,
-            directory=self._directory.attempt(trial.trial_id, number),
+            directory=self._directory.attempt(trial.trial_id, number) if shares_files else None,
             # Its last attempt is the one that ended it: an earlier one was lost.
-            continues=None if parent is None else str(self._directory.last_attempt(parent)),
+            continues=str(self._directory.last_attempt(parent)) if shares_files and parent is not None else None,
             deadline=deadline,
             settings=self._settings,
         )
@@ -131,12 +135,15 @@ class EvaluateCall(Call):
         asked = {} if self._resources is None else resources_of(self._resources, trial.config)
         if trial.priority and self._pool.takes_priority:
             asked["priority"] = trial.priority
-        if asked:
-            return self._pool.executor.submit(evaluate_packed, packed, parsl_resource_specification=asked)
-        return self._pool.executor.submit(evaluate_packed, packed)
+        specification = {"parsl_resource_specification": asked} if asked else {}
+        future = self._pool.executor.submit(evaluate_packed, packed, **specification)
+        if not shares_files:
+            self._overtaken.submitted(trial.trial_id, number, future)
+        return future
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
         error = future.exception()
+        self._overtaken.ended(trial.trial_id, len(trial.attempts))
         if error is None:
             self._forget(trial.trial_id)
             result = future.result()
@@ -148,7 +155,8 @@ class EvaluateCall(Call):
         _refuse_fatal(error)
         if self._pool.failure:  # an executor that was given up refuses what it is handed with errors of many kinds
             raise ExecutionError(f"no more trials can run: {self._pool.failure}") from error
-        return self._lost(trial, error)
+        failure = globus.too_large(error)
+        return self._lost(trial, error) if failure is None else Finished(_failed(trial, failure))
 
     def look_after(self, running: Sequence[Trial]) -> list[Finished | Lost]:
         """Harvest results that the executor lost, and notice attempts that outlived their limit unheard.
@@ -198,8 +206,12 @@ class EvaluateCall(Call):
 
     def _unheard(self, trial: Trial) -> Lost | None:
         limit_s, number = self._settings.timeout_s, len(trial.attempts)
+        if limit_s is None:
+            return None
+        if not self._pool.shares_files:
+            return self._forgotten(trial, limit_s)
         start = self._notes.start(trial.trial_id, number)
-        if limit_s is None or start is None:
+        if start is None:
             return None
         grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
         # From when we first saw it begin, by a clock that does not jump: a laptop may sleep, a clock be set.
@@ -226,6 +238,18 @@ class EvaluateCall(Call):
             keeps_slot=self._pool.is_in_process,
         )
 
+    def _forgotten(self, trial: Trial, limit_s: float) -> Lost | None:
+        """Give up an attempt that began so long ago that its worker would have ended it."""
+        if self._overtaken.overtaken_for_s(trial.trial_id) < limit_s + self._settings.timeout_grace_s + UNHEARD_S:
+            return None
+        number = len(trial.attempts)
+        self._overtaken.ended(trial.trial_id, number)
+        self._forget(trial.trial_id)
+        failure = TrialFailure(
+            "TrialLostError", f"no word of it, though its limit is {limit_s:g} s and later trials came home long ago"
+        )
+        return Lost(trial.trial_id, number, failure)
+
     def _lost(self, trial: Trial, error: BaseException) -> Lost:
         number, directory = len(trial.attempts), self._directory.last_attempt(trial)
         start = self._notes.start(trial.trial_id, number)
@@ -236,7 +260,11 @@ class EvaluateCall(Call):
         signal = self._pool.exit_signal(host, start.pid) if start else ""
         how = f" ({signal})" if signal else ""
         failure = TrialFailure(
-            "TrialLostError", f"the worker was lost{how}: {error}", host=host, signal=signal, last_step=reached
+            "TrialLostError",
+            f"the worker was lost{how}: {globus.text_of(error)}",
+            host=host,
+            signal=signal,
+            last_step=reached,
         )
         last_words = self._notes.last_words(trial.trial_id, number)
         if start and last_words:
@@ -282,14 +310,11 @@ class AppCall(Call):
         return future
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
-        number, submitted_at = len(trial.attempts), trial.attempts[-1].submitted_at
         error = future.exception()
         if error is not None and _is_loss(error):
             _refuse_fatal(error)
             failure = TrialFailure("TrialLostError", str(error), host=str(getattr(error, "hostname", "")))
-            return Lost(trial.trial_id, number, failure)
-        # Parsl does not say when the app began; its submission is the nearest known moment.
-        result = TrialResult(trial.trial_id, number, TrialStatus.FAILED, submitted_at, time.time())
+            return Lost(trial.trial_id, len(trial.attempts), failure)
         try:
             values, metrics = read_returned(future.result(), self._objectives, self._constraints)
         except ObjectiveError as wrong:
@@ -297,8 +322,15 @@ class AppCall(Call):
         except Exception as raised:  # noqa: BLE001 - whatever the user's app raises is that trial's failure
             failure = _failure_of(raised)
         else:
-            return Finished(replace(result, status=TrialStatus.COMPLETED, values=values, metrics=metrics))
-        return Finished(replace(result, failure=failure))
+            ended = _failed(trial, None)
+            return Finished(replace(ended, status=TrialStatus.COMPLETED, values=values, metrics=metrics))
+        return Finished(_failed(trial, failure))
+
+
+def _failed(trial: Trial, failure: TrialFailure | None) -> TrialResult:
+    # Nobody says when the attempt began; its submission is the nearest known moment.
+    begun = trial.attempts[-1].submitted_at
+    return TrialResult(trial.trial_id, len(trial.attempts), TrialStatus.FAILED, begun, time.time(), failure=failure)
 
 
 def _failure_of(error: Exception) -> TrialFailure:
@@ -317,3 +349,4 @@ def _is_loss(error: BaseException) -> bool:
 def _refuse_fatal(error: BaseException) -> None:
     if isinstance(error, BrokenExecutor) or type(error).__name__ in _FATAL:
         raise ExecutionError(f"no more trials can run: {error}") from error
+    globus.refuse_fatal(error)

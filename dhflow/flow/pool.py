@@ -6,6 +6,7 @@ A site name or file, a ``parsl.Config``, a loaded ``DataFlowKernel`` or any ``Ex
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -20,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import ExecutionError, SiteError
 from dhflow.flow.blocks import BlockWatch
+from dhflow.flow.globus import is_globus
 from dhflow.flow.job_notes import JobNotes
+from dhflow.flow.routing import Route, RoutingExecutor
 from dhflow.flow.site import load_site, site_arguments
 from dhflow.flow.worker_pool import exit_signal
 
@@ -68,6 +71,9 @@ class Pool:
         The kernel's executors in use.
     ends_at : float, optional
         UTC epoch seconds when the job ends in which this process itself runs.
+    shares_files : bool
+        Whether its workers see the files of this machine; else all that they need and all that they
+        leave travels with the trial.
     takes_priority : bool
         Whether the executor lets urgent tasks pass others that wait in it.
     needs_resources : bool
@@ -87,6 +93,7 @@ class Pool:
     blocks: BlockWatch | None = None
     parsl_executors: Sequence[Any] = ()
     ends_at: float | None = None
+    shares_files: bool = True
     takes_priority: bool = False
     needs_resources: bool = False
 
@@ -133,10 +140,13 @@ class PoolPlan:
         Whether its workers are threads of this process, which share the objective with it.
     start : callable
         Makes the pool.
+    shares_files : bool
+        Whether its workers see the files of this machine.
     """
 
     is_in_process: bool
     start: Callable[[], Pool]
+    shares_files: bool = True
 
     def open(self) -> Pool:
         """Start the workers.
@@ -149,7 +159,7 @@ class PoolPlan:
             If the executor does not say how many workers it has.
         """
         pool = self.start()
-        pool.is_in_process = self.is_in_process
+        pool.is_in_process, pool.shares_files = self.is_in_process, self.shares_files
         if pool.n_slots < 1:
             pool.close()
             raise SiteError(f"{pool.description} {_UNKNOWN_SLOTS}", "workers")
@@ -193,7 +203,8 @@ def plan_pool(
     if site_set:
         raise SiteError("site_set goes with a site's name or file, not with an object", next(iter(site_set)))
     if isinstance(site, Executor):
-        return PoolPlan(isinstance(site, ThreadPoolExecutor), lambda: _wrap_executor(site, workers))
+        start = functools.partial(_wrap_executor, site, workers)
+        return PoolPlan(isinstance(site, ThreadPoolExecutor), start, not is_globus(site))
     return _plan_parsl_object(site, executors, workers, run_directory)
 
 
@@ -212,7 +223,8 @@ def _plan_parsl_object(
         return _plan_config(site, executors, workers, "a parsl.Config", run_directory)
     if isinstance(site, DataFlowKernel):
         chosen = _chosen([each for each in site.executors.values() if each.label != "_parsl_internal"], executors)
-        return PoolPlan(_are_threads(chosen), lambda: _wrap_kernel(site, chosen, workers, "the loaded Parsl kernel"))
+        start = functools.partial(_wrap_kernel, site, chosen, workers, "the loaded Parsl kernel")
+        return PoolPlan(_are_threads(chosen), start, _share_files(chosen))
     raise SiteError(
         "site must be a site's name, a path, a parsl.Config, a DataFlowKernel or a concurrent.futures.Executor, "
         f"not {type(site).__name__}"
@@ -223,8 +235,8 @@ def _plan_config(
     config: Config, executors: Sequence[str] | None, workers: int | None, description: str, run_directory: Path
 ) -> PoolPlan:
     chosen = _chosen(config.executors, executors)
-    jobs = JobNotes(run_directory)
-    return PoolPlan(_are_threads(chosen), lambda: _open_config(config, chosen, workers, description, jobs))
+    start = functools.partial(_open_config, config, chosen, workers, description, JobNotes(run_directory))
+    return PoolPlan(_are_threads(chosen), start, _share_files(chosen))
 
 
 def _chosen(all_executors: Sequence[Any], labels: Sequence[str] | None) -> list[Any]:
@@ -237,6 +249,11 @@ def _chosen(all_executors: Sequence[Any], labels: Sequence[str] | None) -> list[
 
 def _are_threads(executors: Sequence[Any]) -> bool:
     return all(hasattr(each, "max_threads") for each in executors)
+
+
+def _share_files(executors: Sequence[Any]) -> bool:
+    # One search has one way of working: what runs on some workers must run on all.
+    return not any(is_globus(each) for each in executors)
 
 
 def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str, jobs: JobNotes) -> Pool:
@@ -263,14 +280,13 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
 
 
 def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
-    from parsl.concurrent import ParslPoolExecutor
-
     if kernel.cleanup_called:
         raise SiteError("this Parsl kernel is closed already")
     sizes = [size_of(each) for each in chosen]
+    n_slots = _slots_of(chosen, workers)
     return Pool(
-        executor=ParslPoolExecutor(dfk=kernel, executors=[each.label for each in chosen]),
-        n_slots=workers or sum(slots for slots, _ in sizes),
+        executor=_executor_over(kernel, {each.label: size_of(each)[0] or n_slots for each in chosen}),
+        n_slots=n_slots,
         n_nodes=sum(nodes for _, nodes in sizes),
         description=description,
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
@@ -285,10 +301,29 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
     )
 
 
+def _executor_over(kernel: DataFlowKernel, caps: Mapping[str, int]) -> Executor:
+    """Return what submits to a kernel's executors, given by label with how many trials each has at a time."""
+    from parsl.concurrent import ParslPoolExecutor
+
+    routes = [Route(ParslPoolExecutor(dfk=kernel, executors=[label]), cap) for label, cap in caps.items()]
+    return routes[0].executor if len(routes) == 1 else RoutingExecutor(routes)
+
+
+def _slots_of(executors: Sequence[Any], workers: int | None) -> int:
+    """Return how many trials run at once: as the user says, within the caps that are stated, else all slots."""
+    slots = [size_of(each)[0] for each in executors]
+    if workers is None:
+        return sum(slots) if all(slots) else 0
+    are_capped = all(getattr(each, "cap", None) for each in executors)
+    return min(workers, sum(slots)) if are_capped else workers
+
+
 def size_of(executor: Any) -> tuple[int, int]:
     """Return how many trials a Parsl executor runs at once, and on how many nodes."""
     if hasattr(executor, "max_threads"):
         return executor.max_threads, 1
+    if is_globus(executor):
+        return getattr(executor, "cap", None) or 0, 1
     provider = getattr(executor, "provider", None)
     if provider is None or not hasattr(executor, "max_workers_per_node"):
         return 0, 1

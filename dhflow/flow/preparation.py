@@ -11,6 +11,7 @@ from typing import Any
 
 from dhflow.errors import SearchError
 from dhflow.flow.call import AppCall, Call, EvaluateCall
+from dhflow.flow.globus import RESULT_LIMIT_BYTES, TASK_LIMIT_BYTES
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.pool import Pool, PoolPlan
 from dhflow.flow.resources import check_resources
@@ -33,7 +34,7 @@ def prepared_call(
     Raises
     ------
     ExecutionError
-        If the objective cannot be shipped.
+        If the objective cannot be shipped, or is too large for workers that share no files.
     SearchError
         If an option does not go with this kind of objective.
     """
@@ -54,7 +55,8 @@ def prepared_call(
                 conditional=parts.conditional_names,
                 arguments=settings.arguments,
                 per_worker=settings.per_worker,
-                directory=directory.objectives,
+                directory=directory.objectives if plan.shares_files else None,
+                limit_bytes=None if plan.shares_files else TASK_LIMIT_BYTES,
             )
         evaluation = EvaluationSettings(
             objectives=parts.objectives,
@@ -62,8 +64,9 @@ def prepared_call(
             timeout_s=settings.timeout_s,
             output_limit_bytes=settings.output_limit_bytes,
             full_budget=parts.full_budget,
-            workers=str(directory.workers),
+            workers=str(directory.workers) if plan.shares_files else None,
             constraints=parts.constraints,
+            result_limit_bytes=None if plan.shares_files else RESULT_LIMIT_BYTES,
         )
 
         def call_on(pool: Pool) -> Call:

@@ -197,6 +197,14 @@ def test_globus_is_built_without_a_login() -> None:
             each.executor.shutdown(wait=False)
 
 
+@pytest.mark.parametrize("cap", ["0", "many", "1,2,3", -1, [2, 0]])
+def test_caps_of_endpoints_are_checked(cap: Any) -> None:
+    pytest.importorskip("globus_compute_sdk")
+    with pytest.raises(SiteError, match="cap must be") as caught:
+        load_site("globus", endpoint=[ENDPOINT, "fd8b54bb-9452-411d-8e3a-09408156a886"], cap=cap)
+    assert caught.value.argument == "cap"
+
+
 @pytest.mark.parametrize("endpoint", ["", "my endpoint", f"{ENDPOINT},{ENDPOINT}"])
 def test_endpoints_are_checked(endpoint: str) -> None:
     pytest.importorskip("globus_compute_sdk")
