@@ -120,7 +120,7 @@ def print_utilisation(backend: str, quick: bool) -> None:
     """Print how busy a search by AMBS keeps workers that stand, and when the first result of a new search is there."""
     import parsl
 
-    start_to_first("threads", 2)  # loads what is loaded on first use
+    search(noop, SPACE, site="laptop", site_set={"executor": "threads"}, searcher="ambs", max_trials=40)  # loads scipy
     few, many = (N_NODES * PER_NODE, N_NODES * PER_NODE) if backend == "slurm" else (2, 16)
     for workers in sorted({few, many}):
         with tempfile.TemporaryDirectory(prefix="dhflow-bench-") as folder:
@@ -301,7 +301,7 @@ def surroundings(backend: str) -> Iterator[str]:
     if script is None or shutil.which("slurmctld") is None or os.geteuid() != 0:
         yield "the private Slurm needs root, the test beds and `apt-get install slurm-wlm`"
         return
-    with tempfile.TemporaryDirectory(prefix="dhflow-slurm-") as folder:
+    with tempfile.TemporaryDirectory(prefix="dhflow-slurm-", ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "MINI_SLURM_PORT": str(_free_ports())}
         command = ["bash", str(script)]
         run: dict[str, Any] = {"env": environment, "capture_output": True, "timeout": 60}
