@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import ExecutionError, SiteError
+from dhflow.flow.blocks import BlockWatch
 from dhflow.flow.globus import is_globus
+from dhflow.flow.job_notes import JobNotes
 from dhflow.flow.routing import Route, RoutingExecutor
 from dhflow.flow.site import load_site, site_arguments
 from dhflow.flow.worker_pool import exit_signal
@@ -60,11 +63,21 @@ class Pool:
         Whether :meth:`close` closes it.
     is_in_process : bool
         Whether its workers are threads of this process.
+    jobs : JobNotes, optional
+        Names the batch jobs that this process has to cancel.
+    blocks : BlockWatch, optional
+        Knows what waits in the queue of a scheduler.
+    parsl_executors : sequence
+        The kernel's executors in use.
+    ends_at : float, optional
+        UTC epoch seconds when the job ends in which this process itself runs.
     shares_files : bool
         Whether its workers see the files of this machine; else all that they need and all that they
         leave travels with the trial.
     takes_priority : bool
         Whether the executor lets urgent tasks pass others that wait in it.
+    needs_resources : bool
+        Whether the executor takes no task without knowing how wide it is.
     """
 
     executor: Executor
@@ -76,13 +89,29 @@ class Pool:
     kernel: DataFlowKernel | None = None
     owns: bool = False
     is_in_process: bool = False
+    jobs: JobNotes | None = None
+    blocks: BlockWatch | None = None
+    parsl_executors: Sequence[Any] = ()
+    ends_at: float | None = None
     shares_files: bool = True
     takes_priority: bool = False
+    needs_resources: bool = False
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
         noted = (exit_signal(each, host, pid) for each in self.log_directories)
         return next((each for each in noted if each), "")
+
+    @property
+    def failure(self) -> str:
+        """Why no trial will ever run here again, or ""."""
+        return next(filter(None, map(_failure_of, self.parsl_executors)), "")
+
+    def mind_clock(self) -> None:
+        """Let Parsl look at its blocks also after the clock was put back: it waits until the time of its last look."""
+        for each in self.parsl_executors:
+            if getattr(each, "_last_poll_time", 0.0) > time.time():
+                each._last_poll_time = 0.0
 
     def close(self, *, abandoned: int = 0) -> None:
         """Close what dhflow opened; `abandoned` trials may still hang in it."""
@@ -97,6 +126,8 @@ class Pool:
         closing.join(1.0 if abandoned and not self.can_kill else CLEANUP_TIMEOUT_S)
         if closing.is_alive():
             _log.warning("%s has not closed: a trial still hangs in it", self.description)
+        elif self.jobs is not None:
+            self.jobs.forget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +199,13 @@ def plan_pool(
         raise SiteError(f"workers must be at least 1, it is {workers}", "workers")
     if isinstance(site, str | Path):
         config = _load_named(site, dict(site_set or {}), run_directory)
-        return _plan_config(config, executors, workers, f"site {str(site)!r}")
+        return _plan_config(config, executors, workers, f"site {str(site)!r}", run_directory)
     if site_set:
         raise SiteError("site_set goes with a site's name or file, not with an object", next(iter(site_set)))
     if isinstance(site, Executor):
         start = functools.partial(_wrap_executor, site, workers)
         return PoolPlan(isinstance(site, ThreadPoolExecutor), start, not is_globus(site))
-    return _plan_parsl_object(site, executors, workers)
+    return _plan_parsl_object(site, executors, workers, run_directory)
 
 
 def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path) -> Config:
@@ -183,11 +214,13 @@ def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path
     return load_site(site, **arguments)
 
 
-def _plan_parsl_object(site: object, executors: Sequence[str] | None, workers: int | None) -> PoolPlan:
+def _plan_parsl_object(
+    site: object, executors: Sequence[str] | None, workers: int | None, run_directory: Path
+) -> PoolPlan:
     from parsl import Config, DataFlowKernel
 
     if isinstance(site, Config):
-        return _plan_config(site, executors, workers, "a parsl.Config")
+        return _plan_config(site, executors, workers, "a parsl.Config", run_directory)
     if isinstance(site, DataFlowKernel):
         chosen = _chosen([each for each in site.executors.values() if each.label != "_parsl_internal"], executors)
         start = functools.partial(_wrap_kernel, site, chosen, workers, "the loaded Parsl kernel")
@@ -198,9 +231,11 @@ def _plan_parsl_object(site: object, executors: Sequence[str] | None, workers: i
     )
 
 
-def _plan_config(config: Config, executors: Sequence[str] | None, workers: int | None, description: str) -> PoolPlan:
+def _plan_config(
+    config: Config, executors: Sequence[str] | None, workers: int | None, description: str, run_directory: Path
+) -> PoolPlan:
     chosen = _chosen(config.executors, executors)
-    start = functools.partial(_open_config, config, chosen, workers, description)
+    start = functools.partial(_open_config, config, chosen, workers, description, JobNotes(run_directory))
     return PoolPlan(_are_threads(chosen), start, _share_files(chosen))
 
 
@@ -221,7 +256,7 @@ def _share_files(executors: Sequence[Any]) -> bool:
     return not any(is_globus(each) for each in executors)
 
 
-def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
+def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str, jobs: JobNotes) -> Pool:
     from parsl import DataFlowKernel
 
     for each in config.executors:
@@ -229,8 +264,10 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         if getattr(each, "interchange_proc", None) is not None:
             raise ExecutionError("this parsl.Config was used before; make a fresh one for each search")
     _find_parsl_scripts()
+    jobs.cancel_left()
     for each in config.executors:
-        report_exits(each)
+        use_own_parts(each)
+        jobs.follow(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
         kernel = DataFlowKernel(config)
@@ -238,6 +275,7 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         raise ExecutionError(f"{description} does not start: {error}") from error
     pool = _wrap_kernel(kernel, chosen, workers, description)
     pool.owns = True
+    pool.jobs = jobs
     return pool
 
 
@@ -254,8 +292,12 @@ def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | N
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
         # Its subclass for MPI refuses priorities.
         takes_priority=all(type(each).__name__ == "HighThroughputExecutor" for each in chosen),
+        needs_resources=any(getattr(each, "enable_mpi_mode", False) for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
+        parsl_executors=chosen,
+        blocks=BlockWatch(chosen, [slots_per_block(each) for each in chosen]),
+        ends_at=min((each for each in map(_end_of, chosen) if each is not None), default=None),
     )
 
 
@@ -285,12 +327,36 @@ def size_of(executor: Any) -> tuple[int, int]:
     provider = getattr(executor, "provider", None)
     if provider is None or not hasattr(executor, "max_workers_per_node"):
         return 0, 1
+    if getattr(executor, "enable_mpi_mode", False):  # its workers all stand on a block's first node
+        return executor.max_workers_per_block * provider.max_blocks, provider.nodes_per_block * provider.max_blocks
     nodes = provider.nodes_per_block * provider.max_blocks
     per_node = executor.max_workers_per_node
     if per_node == float("inf"):
         per_node = int((os.cpu_count() or 1) / executor.cores_per_worker)
     accelerators = len(getattr(executor, "available_accelerators", ()))
     return int(min(per_node, accelerators) if accelerators else per_node) * nodes, nodes
+
+
+def _failure_of(executor: Any) -> str:
+    if getattr(executor, "bad_state_is_set", False):
+        return f"executor {executor.label!r}: {executor.executor_exception}"
+    interchange = getattr(executor, "interchange_proc", None)
+    # Parsl itself does not look: its tasks would be waited for without end.
+    if interchange is not None and interchange.poll() is not None:
+        return f"executor {executor.label!r}: its interchange has ended with exit code {interchange.returncode}"
+    return ""
+
+
+def slots_per_block(executor: Any) -> int:
+    """Return how many trials one block of a Parsl executor runs at once; 0 for one without blocks."""
+    provider = getattr(executor, "provider", None)
+    return 0 if provider is None else size_of(executor)[0] // max(1, provider.max_blocks)
+
+
+def _end_of(executor: Any) -> float | None:
+    # What the site inside_job leaves there: its block is the job of this process.
+    ends_at: float | None = getattr(getattr(executor, "provider", None), "ends_at", None)
+    return ends_at
 
 
 def _wrap_executor(executor: Executor, workers: int | None) -> Pool:
@@ -312,13 +378,29 @@ def _find_parsl_scripts() -> None:
         os.environ["PATH"] = scripts + os.pathsep + path
 
 
-def report_exits(executor: Any) -> None:
-    """Start a HighThroughputExecutor's workers through the pool that notes how they die; leave other commands alone."""
+def use_own_parts(executor: Any) -> None:
+    """Start a HighThroughputExecutor's parts as dhflow's modules, which are Parsl's and more; leave others alone.
+
+    The pool of workers notes how they die, and leaves no process behind; neither it nor the interchange loses track
+    of the others when a clock is set.
+    """
     command = getattr(executor, "launch_cmd", None)
     if command:
         executor.launch_cmd = _POOL_COMMAND.sub(
             lambda _: f"{_worker_python(executor)} -m dhflow.flow.worker_pool ", command, count=1
         )
+    interchange = getattr(executor, "interchange_launch_cmd", None)
+    if interchange:
+        executor.interchange_launch_cmd = _steady_interchange(list(interchange))
+
+
+def _steady_interchange(command: list[str]) -> list[str]:
+    ours = [sys.executable, "-m", "dhflow.flow.interchange"]
+    if command[-1] == "interchange.py":
+        return [*command[:-1], *ours]
+    if command[-2:] == ["-m", "parsl.executors.high_throughput.interchange"]:
+        return [*command[:-3], *ours]
+    return command
 
 
 def _worker_python(executor: Any) -> str:

@@ -14,6 +14,7 @@ from dhflow.flow.call import AppCall, Call, EvaluateCall
 from dhflow.flow.globus import RESULT_LIMIT_BYTES, TASK_LIMIT_BYTES
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.pool import Pool, PoolPlan
+from dhflow.flow.resources import check_resources
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.settings import DEFAULT_SITE, RunSettings
 from dhflow.train import CommandSource, EvaluationSettings, FunctionSource, make_source
@@ -38,7 +39,7 @@ def prepared_call(
         If an option does not go with this kind of objective.
     """
     if is_parsl_app(objective):
-        for name in ("timeout_s", "per_worker"):
+        for name in ("timeout_s", "per_worker", "resources"):
             if getattr(settings, name) is not None:
                 raise SearchError(f"{name} does not work with a Parsl app as the objective: pass the plain function")
         yield lambda _: AppCall(objective, parts.objectives, parts.constraints, dict(settings.arguments))
@@ -67,7 +68,12 @@ def prepared_call(
             constraints=parts.constraints,
             result_limit_bytes=None if plan.shares_files else RESULT_LIMIT_BYTES,
         )
-        yield lambda pool: EvaluateCall(pool, evaluation, directory)
+
+        def call_on(pool: Pool) -> Call:
+            check_resources(settings.resources, parts.space_names, pool)
+            return EvaluateCall(pool, evaluation, directory, settings.resources)
+
+        yield call_on
 
 
 def pool_settings(objective: Callable[..., Any] | str, settings: RunSettings) -> RunSettings:

@@ -1,4 +1,4 @@
-"""A private Slurm of two nodes on this machine, PBS commands in front of it, and Globus Compute without its service.
+"""A private Slurm of four nodes on this machine, PBS commands in front of it, and Globus Compute without its service.
 
 Where what they need is missing, tests skip and say so.
 """
@@ -23,10 +23,12 @@ from typing import Any
 
 import pytest
 
-N_NODES, N_CPUS = 2, 4
+N_NODES, N_CPUS = 4, 4
 StartEndpoint = Callable[..., contextlib.AbstractContextManager[str]]
 COMPUTE_PORT = 5000
 """The one that the SDK knows for a service on this machine."""
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))  # for watched_search
 
 
 def testbeds() -> Path | None:

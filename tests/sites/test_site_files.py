@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -137,6 +138,24 @@ def test_documented_limits_of_a_queue_can_be_lifted() -> None:
 def test_blocks_take_no_trial_that_their_end_would_cut_off() -> None:
     assert executor_of("slurm", walltime="01:00:00", longest_trial_s=600).drain_period == 3600 - 600 - 60
     assert executor_of("slurm").drain_period is None
+
+
+@pytest.mark.parametrize("site", ["slurm", "pbs", "polaris", "aurora", "perlmutter", "frontier"])
+def test_the_workers_of_a_block_know_its_end(site: str) -> None:
+    needed = {} if site in ("slurm", "pbs") else {"account": "physics"}
+    init = executor_of(site, walltime="00:10:30", **needed).provider.worker_init
+    line = next(each for each in init.splitlines() if "DHFLOW_BLOCK_ENDS" in each)
+    shown = subprocess.run(
+        ["bash", "-c", f"{line}; echo $DHFLOW_BLOCK_ENDS"], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert 595 < int(shown.stdout) - time.time() <= 601
+
+
+def test_inside_a_job_its_end_is_known() -> None:
+    provider = executor_of("inside_job", time_left_s=600).provider
+    assert 595 < provider.ends_at - time.time() <= 600
+    assert f"export DHFLOW_BLOCK_ENDS={provider.ends_at}" in provider.worker_init
+    assert executor_of("inside_job").provider.ends_at is None
 
 
 def test_the_environment_that_submits_is_used_unless_another_is_named() -> None:
