@@ -47,7 +47,7 @@ class AgEbo(RegularizedEvolution):
     ----------
     space : SearchSpace
     seed : int
-    architecture : sequence of str, or str
+    architecture : sequence of str, or str, optional
         Names of the parameters that decide the architecture, as a list or with commas between them; those that the
         space names (``SearchSpace(..., architecture=...)``, or the group "architecture") unless given.
     population, tournament_size, n_initial : int
@@ -92,7 +92,7 @@ class AgEbo(RegularizedEvolution):
         space: SearchSpace,
         *,
         seed: int = 0,
-        architecture: str | Sequence[str] = (),
+        architecture: str | Sequence[str] | None = None,
         population: int = 100,
         tournament_size: int = 10,
         n_initial: int = 20,
@@ -189,9 +189,9 @@ class AgEbo(RegularizedEvolution):
         return self.space.mutate(X, rng, step=self.step, resample=self.resample, among=self.architecture)
 
 
-def _architecture_of(space: SearchSpace, given: str | Sequence[str]) -> tuple[str, ...]:
+def _architecture_of(space: SearchSpace, given: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of the parameters that decide the architecture: those given, or those that the space names."""
-    names = [each.strip() for each in given.split(",")] if isinstance(given, str) else list(given)
+    names = [each.strip() for each in given.split(",")] if isinstance(given, str) else list(given or ())
     for each in names:
         if each not in space.names:
             raise SearchError(f"architecture names {each!r}: the space has no such parameter")
