@@ -119,6 +119,10 @@ def soak_rows(quick: bool) -> Iterable[Row]:
     return script_rows(title, "soak.py", *(["--quick"] if quick else []))
 
 
+def nas_rows(quick: bool) -> Iterable[Row]:
+    return script_rows("nas: searchers of architectures on complete tables", "nas.py", *(["--quick"] if quick else []))
+
+
 def script_rows(title: str, script: str, *arguments: str) -> Iterable[Row]:
     """Run a benchmark that prints a table of its own."""
     print(f"\n{title}\n", flush=True)
@@ -137,6 +141,7 @@ PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "throughput": throughput_rows,
     "sites": site_rows,
     "soak": soak_rows,
+    "nas": nas_rows,
 }
 
 
