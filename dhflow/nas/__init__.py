@@ -6,6 +6,8 @@ See ``dhflow/nas/README.md`` for the ideas and an example.
 from __future__ import annotations
 
 from dhflow.nas.architecture import Architecture, ArchitectureNode
+from dhflow.nas.chain import Chain, chain_of, parse_chain
+from dhflow.nas.chain_space import chain_config, cnn_chain
 from dhflow.nas.elementary import (
     Activation,
     BatchNorm,
@@ -19,9 +21,15 @@ from dhflow.nas.elementary import (
 )
 from dhflow.nas.graph import Cell
 from dhflow.nas.layer import Layer
+from dhflow.nas.library import (
+    dense_with_skips,
+    distribution_regression,
+    nasbench201,
+    stacked_lstm,
+)
 from dhflow.nas.merge import Add, Concatenate, Merge, Pad
 from dhflow.nas.node import SpaceNode
-from dhflow.nas.operation import Identity, Input, Operation, Skip, UserOperation, Zero
+from dhflow.nas.operation import Identity, Input, Operation, Sequential, Skip, UserOperation, Zero
 from dhflow.nas.sequence import GRU, LSTM, Bidirectional, MultiHeadAttention, SimpleRNN, TimeDistributed
 from dhflow.nas.space import ArchitectureSpace
 from dhflow.nas.window import (
@@ -49,6 +57,7 @@ __all__ = [
     "BatchNorm",
     "Bidirectional",
     "Cell",
+    "Chain",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -71,10 +80,19 @@ __all__ = [
     "Pad",
     "Reshape",
     "SeparableConv2D",
+    "Sequential",
     "SimpleRNN",
     "Skip",
     "SpaceNode",
     "TimeDistributed",
     "UserOperation",
     "Zero",
+    "chain_config",
+    "chain_of",
+    "cnn_chain",
+    "dense_with_skips",
+    "distribution_regression",
+    "nasbench201",
+    "parse_chain",
+    "stacked_lstm",
 ]

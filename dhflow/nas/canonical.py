@@ -4,8 +4,8 @@ Two networks are equal here when they compute the same function of their inputs 
 identities are left out (``freeze`` has done that, and dropped what reaches no output), an activation inside a
 layer is one behind it, sums do not depend on the order and grouping of their terms, concatenations do.
 
-Nodes get colours from their operation, refined by those of their inputs, consumers and partners in weights until no
-colour splits (Weisfeiler and Leman 1968). Where several nodes still look alike, each of them is singled out in turn,
+Nodes get colours from their operation, what leads to them and what they lead to, refined by those of their
+neighbours and partners in weights until no colour splits (Weisfeiler and Leman 1968). Where several nodes still look alike, each of them is singled out in turn,
 and the smallest description counts; in networks such nodes are nearly always interchangeable, so the number of
 attempts is bounded. Beyond it two equal networks may get two hashes; different ones never get the same (but for
 collisions of a 128-bit digest).
@@ -28,13 +28,14 @@ from dhflow.nas.operation import AnyOperation, Operation
 if TYPE_CHECKING:
     from dhflow.nas.architecture import Architecture
 
-_MAX_ATTEMPTS = 32
+_MAX_ATTEMPTS = 8
 
 
 def canonical_hash(architecture: Architecture) -> str:
     """Return 32 hexadecimal digits."""
     graph = _read(architecture)
-    return _digest(_smallest(graph, _refined(graph, graph.start())))
+    colours = graph.start()
+    return _digest(_smallest(graph, colours if len(set(colours)) == len(colours) else _refined(graph, colours)))
 
 
 def operation_key(operation: AnyOperation) -> str:
@@ -75,10 +76,19 @@ class _Graph:
         return [term for each in inputs for term in (self.inputs[each] if self.unordered[each] else [each])]
 
     def start(self) -> list[str]:
+        """Return colours that tell what leads to a node, and then what it leads to: one walk each way."""
         places: dict[int, list[int]] = {}
         for place, node in enumerate(self.outputs):
             places.setdefault(node, []).append(place)
-        return [_digest([label, places.get(node, [])]) for node, label in enumerate(self.labels)]
+        colours: list[str] = []
+        for node, label in enumerate(self.labels):
+            inputs = [colours[each] for each in self.inputs[node]]
+            colours.append(_digest([label, places.get(node, []), sorted(inputs) if self.unordered[node] else inputs]))
+        consumers = self.consumers
+        for node in reversed(range(len(colours))):
+            taken = sorted((colours[other], place) for other, place in consumers[node])
+            colours[node] = _digest([colours[node], taken])
+        return colours
 
     @property
     def consumers(self) -> list[list[tuple[int, int]]]:

@@ -31,6 +31,9 @@ def operation_to_json(given: AnyOperation) -> dict[str, Any]:
     SpaceError
         If it is a :class:`~dhflow.nas.Layer` of a function, or a user's own class that is no dataclass.
     """
+    if isinstance(given, operation.Sequential):
+        listed = [operation_to_json(each) for each in given.operations]
+        return {**given.to_json(), "operations": listed}
     if isinstance(given, Operation):
         return given.to_json()
     own: Any = given
@@ -61,15 +64,19 @@ def operation_from_json(data: object, own: Iterable[type] = ()) -> AnyOperation:
     make = known.get(data["type"])
     if make is None:
         raise SpaceError(f"there is no operation {data['type']!r}; a class of your own is given as own=[…]")
-    arguments = {
-        name: operation_from_json(value, own) if isinstance(value, Mapping) and "type" in value else value
-        for name, value in data.items()
-        if name != "type"
-    }
+    arguments = {name: _argument(value, own) for name, value in data.items() if name != "type"}
     try:
         return make(**arguments)  # type: ignore[no-any-return]
     except TypeError as error:
         raise SpaceError(f"{show(data)}: {error}", data["type"]) from None
+
+
+def _argument(value: Any, own: Iterable[type]) -> Any:
+    if isinstance(value, Mapping) and "type" in value:
+        return operation_from_json(value, own)
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return tuple(operation_from_json(each, own) for each in value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def read_operation(value: object, path: str) -> AnyOperation:

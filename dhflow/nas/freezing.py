@@ -17,7 +17,7 @@ from dhflow.nas.elementary import Activation
 from dhflow.nas.layer import Layer
 from dhflow.nas.merge import Add, Merge
 from dhflow.nas.node import INPUT, OUTPUT, SpaceNode
-from dhflow.nas.operation import AnyOperation, Input, Operation, Zero
+from dhflow.nas.operation import AnyOperation, Input, Operation, Sequential, Zero
 from dhflow.nas.plan import Plan
 from dhflow.nas.shape import Shape
 
@@ -113,9 +113,12 @@ class _Freezer:
 
     def _apply(self, node: SpaceNode, number: int, tensor: _Tensor) -> _Tensor:
         operation = node.operations[number]
-        if isinstance(operation, Zero) and operation.shape is None:
-            return _Tensor(None, tensor.shape)
-        return self._step(node.name, operation, tensor, node.share)
+        if not isinstance(operation, Sequential):
+            return self._step(node.name, operation, tensor, node.share)
+        for i, part in enumerate(operation.operations):
+            end = "" if i + 1 == len(operation.operations) else f".{i}"
+            tensor = self._step(f"{node.name}{end}", part, tensor, f"{node.share}{end}")
+        return tensor
 
     def _check_output(self, node: SpaceNode, tensor: _Tensor) -> None:
         wanted = self._plan.output_shapes[node.name]
@@ -132,11 +135,11 @@ class _Freezer:
 
     def _step(self, name: str, operation: AnyOperation, tensor: _Tensor, share: str | None = None) -> _Tensor:
         """Apply an operation, unless it changes nothing or makes zeros of zeros."""
-        known = isinstance(operation, Operation)
-        if isinstance(operation, Operation) and operation.is_identity(tensor.shape):
-            return tensor
-        if tensor.node is None and known and getattr(operation, "keeps_zero", False):
-            return _Tensor(None, shape_of(operation, [tensor.shape], name))
+        if isinstance(operation, Operation):
+            if isinstance(operation, Zero) or (tensor.node is None and operation.keeps_zero):
+                return _Tensor(None, shape_of(operation, [tensor.shape], name))
+            if operation.is_identity(tensor.shape):
+                return tensor
         return self._emit(name, operation, [tensor], share)
 
     def _emit(

@@ -20,7 +20,7 @@ from dhflow.space.value import show
 MAX_OPERATIONS = 64
 """Operations of one variable node, unless the space says otherwise."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ -]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_>-]*")
 
 
 class Graph:
@@ -165,7 +165,8 @@ class Graph:
         name : str, optional
             Stands, with a dot, before the names of its nodes; by default the cell's name and a number.
         choices : {"own", "shared"}
-            ``"shared"``: one choice for all its places that share.
+            ``"shared"``: one choice for all places that share, of this cell or of another of the same name, whose
+            operations may differ in all but their labels.
         weights : {"own", "shared"}
             ``"shared"``: the same weights in all its places that share, and so the same choices.
 
@@ -183,8 +184,8 @@ class Graph:
             raise SpaceError('weights="shared" needs choices="shared" too', name or cell.name)
         path = self._new_name(name, default=cell.name)
         before = {"own": path, "shared": cell.name}
-        if choices == "shared" and self._shared_cells.setdefault(cell.name, cell) is not cell:
-            raise SpaceError(f"another cell of the name {cell.name!r} shares its choices already: rename one", path)
+        if weights == "shared" and self._shared_cells.setdefault(cell.name, cell) is not cell:
+            raise SpaceError(f"another cell of the name {cell.name!r} shares its weights already: rename one", path)
         return self._insert(cell, path, before[choices], before[weights])
 
     # Connections
@@ -273,6 +274,16 @@ class Graph:
         self._changed()
         return node
 
+    def _take(self, nodes: Mapping[str, SpaceNode], edges: Iterable[Edge], choices: Mapping[str, Parameter]) -> None:
+        """Put other nodes, connections and choices in place of all there are."""
+        self._nodes, self._choices = dict(nodes), dict(choices)
+        self._edges = {name: {} for name in nodes}
+        for edge in edges:
+            self._edges[edge.target][edge.source] = edge
+        for kind, ends in ((INPUT, self._inputs), (OUTPUT, self._outputs)):
+            ends.update({name: node for name, node in nodes.items() if node.kind == kind})
+        self._changed()
+
     def _copy(self, node: SpaceNode, name: str | None, kind: str, merge: str | Merge | None) -> SpaceNode:
         self._own(node)
         if node.kind in (INPUT, OUTPUT):
@@ -306,7 +317,11 @@ class Graph:
             start, end = new[edge.source], new[edge.target]
             self._connect(start, end, replace(edge, source=start.name, target=end.name, choice=choice))
         for name, parameter in cell.choices.items():
-            self._choices.setdefault(f"{choices}.{name}", parameter)
+            known = self._choices.setdefault(f"{choices}.{name}", parameter)
+            if repr(known) != repr(parameter):
+                raise SpaceError(
+                    f"another cell of the name {cell.name!r} shares a choice {name!r} of other values: rename one", path
+                )
         ends = [{name: new[node.name] for name, node in each.items()} for each in (cell.inputs, cell.outputs)]
         return Nested(path, *ends)
 
@@ -358,9 +373,9 @@ class Graph:
                 number += 1
             return f"{default}_{number}"
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise SpaceError(f"a name consists of letters, digits, - and _, not {show(name)}", str(name))
-        if self._is_taken(name):
-            raise SpaceError("there is a node of this name already", name)
+            raise SpaceError(f"a name consists of letters, digits, _, - and >, not {show(name)}", str(name))
+        if self._is_taken(name) or name in self._choices:
+            raise SpaceError("there is a node or a choice of this name already", name)
         return name
 
     def _is_taken(self, name: str) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -256,9 +257,64 @@ class Skip(Operation):
         return True
 
 
+@dataclass(frozen=True)
+class Sequential(Operation):
+    """Several operations one after the other as one choice; a frozen network has them one by one.
+
+    Parameters
+    ----------
+    operations : sequence of operation
+    name : str, optional
+        Its label; by default those of the operations.
+    """
+
+    operations: Sequence[AnyOperation]
+    name: str | None = None
+
+    def _check(self) -> None:
+        given: Any = self.operations
+        if isinstance(given, str | UserOperation) or not isinstance(given, Iterable):
+            raise SpaceError(f"give a list of operations, not {show(given)}", "operations")
+        listed = tuple(given)
+        for i, each in enumerate(listed):
+            if not isinstance(each, UserOperation if not isinstance(each, Operation) else Operation):
+                raise SpaceError(f"{show(each)} is no operation", f"operations[{i}]")
+            if isinstance(each, Skip):
+                raise SpaceError("a Skip is an operation of a node, not a part of another one", f"operations[{i}]")
+        if not listed:
+            raise SpaceError("the list is empty: write Identity()", "operations")
+        if self.name is not None and (not isinstance(self.name, str) or not self.name):
+            raise SpaceError(f"a name is a string that is not empty, not {show(self.name)}", "name")
+        self._set("operations", listed)
+
+    @cached_property
+    def label(self) -> str:
+        """The name, or the operations' labels."""
+        return self.name or " → ".join(each.label for each in self.operations)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return what the last one makes."""
+        for each in self.operations:
+            shape = each.output_shape(shape)
+        return shape
+
+    def parameter_count(self, shape: Shape) -> int:
+        """Return the sum of theirs."""
+        total = 0
+        for each in self.operations:
+            total += each.parameter_count(shape)
+            shape = each.output_shape(shape)
+        return total
+
+    def is_identity(self, shape: Shape) -> bool:
+        """Tell whether all of them are."""
+        return all(isinstance(each, Operation) and each.is_identity(shape) for each in self.operations)
+
+
 def _text(value: object) -> str:
     if isinstance(value, tuple):
-        return shapes.text(value) if all(each is None or isinstance(each, int) for each in value) else str(value)
+        # Plain ASCII: labels are values of configs, which are typed and stored.
+        return "x".join("?" if each is None else str(each) for each in value)
     if isinstance(value, Operation):
         return value.label
     return str(value)
@@ -267,4 +323,4 @@ def _text(value: object) -> str:
 def _json(value: object) -> Any:
     if isinstance(value, Operation):
         return value.to_json()
-    return list(value) if isinstance(value, tuple) else value
+    return [_json(each) for each in value] if isinstance(value, tuple) else value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dhflow.errors import SpaceError
+from dhflow.nas import json_form
 from dhflow.nas.architecture import Architecture
 from dhflow.nas.checking import check_shapes
 from dhflow.nas.freezing import frozen
@@ -184,6 +185,32 @@ class ArchitectureSpace(Graph):
             found = self._keys[key] = self.freeze(choices).hash
         return found
 
+    # JSON
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the space as JSON values (:mod:`dhflow.nas.json_form`).
+
+        Raises
+        ------
+        SpaceError
+            If an operation has no such form.
+        """
+        return json_form.to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, own: Iterable[type] = ()) -> ArchitectureSpace:
+        """Return the space of :meth:`to_json`; `own` are the classes of the user's own operations.
+
+        Raises
+        ------
+        SpaceError
+            If `data` has a newer version or is no architecture space.
+        """
+        nodes, edges, choices = json_form.read_parts(data, own)
+        space = cls(data["inputs"], data["outputs"])
+        space._take(nodes, edges, choices)
+        return space
+
     # Helpers
 
     def _changed(self) -> None:
@@ -233,3 +260,16 @@ def _named_shapes(given: object, kind: str) -> Mapping[str, Any]:
     if is_several and not isinstance(given, str):
         return {f"{kind}_{i}": each for i, each in enumerate(given)}  # type: ignore[var-annotated,arg-type]
     return {kind: given}
+
+
+def units_of(shape: Shape | None, path: str) -> int:
+    """Return the size of the last axis of a shape that must be known.
+
+    Raises
+    ------
+    SpaceError
+        If it is not.
+    """
+    if shape is None or shape[-1] is None:
+        raise SpaceError(f"say how many numbers there are, not {shape}", path)
+    return shape[-1]

@@ -162,7 +162,9 @@ class SeparableConv2D(_Convolution):
     Parameters
     ----------
     filters : int
-    kernel_size, strides : int or pair of int
+    kernel_size : int or pair of int
+    strides : int
+        The same both ways, as TensorFlow wants it.
     padding : {"same", "valid"}
     activation : str
     use_bias : bool
@@ -174,11 +176,15 @@ class SeparableConv2D(_Convolution):
 
     filters: int
     kernel_size: Sizes
-    strides: Sizes = 1
+    strides: int = 1
     padding: str = "same"
     activation: str = "linear"
     use_bias: bool = True
     depth_multiplier: int = 1
+
+    def _check(self) -> None:
+        super()._check()
+        _check_even(self)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the places of the window, and the filters last."""
@@ -196,8 +202,9 @@ class DepthwiseConv2D(_Convolution):
 
     Parameters
     ----------
-    kernel_size, strides : int or pair of int
-        Keras wants both strides equal.
+    kernel_size : int or pair of int
+    strides : int
+        The same both ways, as TensorFlow wants it.
     padding : {"same", "valid"}
     activation : str
     use_bias : bool
@@ -216,8 +223,7 @@ class DepthwiseConv2D(_Convolution):
 
     def _check(self) -> None:
         super()._check()
-        if self._each(self.strides) != (self.strides, self.strides):
-            raise SpaceError(f"give one number, not {self.strides}", "strides")
+        _check_even(self)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the places of the window, and the channels last."""
@@ -227,6 +233,11 @@ class DepthwiseConv2D(_Convolution):
         """Return a weight per place of the window for each filter, and its bias."""
         filters = shapes.features(shape, self.label) * self.depth_multiplier
         return (self._area(self.kernel_size) + self.use_bias) * filters
+
+
+def _check_even(operation: _Convolution) -> None:
+    if isinstance(operation.strides, tuple):
+        raise SpaceError(f"give one number, not {operation.strides}", "strides")
 
 
 class _Pool(Window):
