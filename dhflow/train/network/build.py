@@ -130,7 +130,9 @@ def _explained(node: ArchitectureNode) -> Iterator[None]:
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            message = f"{node.name}: the {node.parameter_count:,} weights of {node.operation.label} do not fit in memory"
+            message = (
+                f"{node.name}: the {node.parameter_count:,} weights of {node.operation.label} do not fit in memory"
+            )
         else:
             message = f"{node.name}: {node.operation.label} cannot be built: {type(error).__name__}: {error}"
         raise BuildError(message) from error

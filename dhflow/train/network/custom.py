@@ -16,7 +16,7 @@ register = keras.saving.register_keras_serializable(package="dhflow")
 
 
 @register
-class Zeros(keras.layers.Layer):
+class Zeros(keras.layers.Layer):  # type: ignore[misc]
     """Zeros, as many examples as its input has.
 
     Parameters
@@ -45,7 +45,7 @@ class Zeros(keras.layers.Layer):
 
 
 @register
-class PadTo(keras.layers.Layer):
+class PadTo(keras.layers.Layer):  # type: ignore[misc]
     """Zeros at the ends of the axes.
 
     Parameters
@@ -74,7 +74,7 @@ class PadTo(keras.layers.Layer):
 
 
 @register
-class NormalParameters(keras.layers.Dense):
+class NormalParameters(keras.layers.Dense):  # type: ignore[misc]
     """Means, then standard deviations, of a normal distribution for each target.
 
     Parameters
@@ -98,7 +98,7 @@ class NormalParameters(keras.layers.Dense):
         return {**super().get_config(), "min_std": self.min_std}
 
 
-@register
+@register  # type: ignore[untyped-decorator]
 def normal_nll(y_true: Any, y_pred: Any) -> Any:
     r"""Return -log N(y; mean, std²) of each example, the mean over targets, without the constant log √(2π).
 
