@@ -112,7 +112,8 @@ def read_checkpoint(directory: Path | None) -> Checkpoint | None:
     if directory is None:
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        with np.load(directory / CHECKPOINT, allow_pickle=False) as file:
+        # Opened here: NumPy leaves a torn file open.
+        with (directory / CHECKPOINT).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         progress = Progress(**json.loads(str(arrays["progress"])))
         n_optimizer = sum(name.startswith("optimizer/") for name in arrays)

@@ -7,7 +7,7 @@ n × ``learning_rate``, to which it rises from ``learning_rate`` in the first :d
 scaling rule and the gradual warm-up of Goyal et al. 2017).
 
 Replicas run on the GPUs that a worker sees, or, where it sees none, on logical CPU devices, into which TensorFlow
-divides a process once, before it is first used: :func:`prepare_replicas`. Two, three and four logical CPU devices are run
+divides a process once, before it is first used: :func:`prepare_replicas`. Several logical CPU devices are run
 by the tests; GPUs have not been run yet.
 """
 
@@ -55,9 +55,9 @@ def prepare_replicas(n: int) -> list[str]:
     found = [each.name for each in tf.config.list_logical_devices("CPU")]
     if len(found) < n:
         raise BuildError(
-            f"{n} replicas need {n} logical CPU devices, and this process has {len(found)}: TensorFlow divides a "
-            "process once, before anything else uses it, and workers are used again. Give "
-            f"TrainingSettings(max_replicas=…) the most of all trials, or call dhflow.train.prepare_replicas({n}) first in the per_worker function"
+            f"{n} replicas need {n} logical CPU devices, and this process has {len(found)}: TensorFlow divides a process "
+            "once, before anything else uses it, and workers are used again. Give TrainingSettings(max_replicas=…) "
+            f"the most of all trials, or call dhflow.train.prepare_replicas({n}) first in the per_worker function"
         )
     return found[:n]
 
