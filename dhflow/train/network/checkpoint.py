@@ -60,10 +60,15 @@ class Checkpoint:
     optimizer: list[NDArray[Any]]
 
 
+def array_of(variable: Any) -> NDArray[Any]:
+    """Return a copy of a Keras variable's value; of replicas, the first one's."""
+    return np.array(variable.value.numpy())
+
+
 def variables_of(model: Any) -> Arrays:
     """Return copies of a model's variables under ``LAYER/NUMBER``, seeds of random layers included."""
     return {
-        f"{layer.name}/{i}": np.array(each.value) for layer in model.layers for i, each in enumerate(layer.variables)
+        f"{layer.name}/{i}": array_of(each) for layer in model.layers for i, each in enumerate(layer.variables)
     }
 
 

@@ -133,8 +133,12 @@ class TrainingData:
         numbers = tf.data.Dataset.range(n)
         if seed is not None:
             numbers = numbers.shuffle(n, seed=seed)
-        gather = functools.partial(_gathered, source)
-        return numbers.batch(batch_size).map(gather).prefetch(2)
+
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        def gathered(chosen: Any) -> Any:
+            return tf.nest.map_structure(lambda each: tf.gather(each, chosen), source)
+
+        return numbers.batch(batch_size).map(gathered).prefetch(2)
 
     def balanced_weights(self) -> dict[int, float]:
         """Return for each class of the training data how much it weighs when all classes weigh the same together.
@@ -164,11 +168,6 @@ def _plain(part: Any) -> tuple[Any, ...]:
 
 def _unnamed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else value
-
-
-def _gathered(arrays: Any, numbers: Any) -> Any:
-    tf = load_tensorflow()
-    return tf.nest.map_structure(lambda each: tf.gather(each, numbers), arrays)
 
 
 def _first_array(part: Any) -> Any:

@@ -16,6 +16,7 @@ from dhflow.train.network.checkpoint import (
     Arrays,
     Checkpoint,
     Progress,
+    array_of,
     read_checkpoint,
     set_variables,
     variables_of,
@@ -198,7 +199,7 @@ class Run:
         self._saved = self._clock()
         if self.settings.checkpoint_interval_s is None:
             return
-        optimizer = [np.array(each.value) for each in self.model.optimizer.variables]
+        optimizer = [array_of(each) for each in self.model.optimizer.variables]
         with contextlib.suppress(OSError):
             found = Checkpoint(self.progress, variables_of(self.model), self.best, optimizer)
             write_checkpoint(self._trial.dir, found)

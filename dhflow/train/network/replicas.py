@@ -55,8 +55,8 @@ def prepare_replicas(n: int) -> list[str]:
     found = [each.name for each in tf.config.list_logical_devices("CPU")]
     if len(found) < n:
         raise BuildError(
-            f"{n} replicas need {n} logical CPU devices, and this process has {len(found)}: TensorFlow divides a process "
-            "once, before anything else uses it, and workers are used again. Give TrainingSettings(max_replicas=…) "
+            f"{n} replicas need {n} logical CPU devices, and this process has {len(found)}: TensorFlow divides "
+            "a process once, before anything else uses it, and workers are used again. Give TrainingSettings(max_replicas=…) "
             f"the most of all trials, or call dhflow.train.prepare_replicas({n}) first in the per_worker function"
         )
     return found[:n]
