@@ -28,6 +28,7 @@ VERBS = {
     "export": "Write a history as CSV, Parquet or JSON.",
     "plot": "Draw a history.",
     "compare": "Compare searchers on a problem, several runs each.",
+    "nas": "Show a network of an architecture space.",
     "enqueue": "Add a config of your own to a history; it runs first at resume.",
     "sites": "List the sites and their arguments; check one.",
     "doctor": "Check this installation, this file system and a site.",

@@ -5,10 +5,10 @@ identities are left out (``freeze`` has done that, and dropped what reaches no o
 layer is one behind it, sums do not depend on the order and grouping of their terms, concatenations do.
 
 Nodes get colours from their operation, what leads to them and what they lead to, refined by those of their
-neighbours and partners in weights until no colour splits (Weisfeiler and Leman 1968). Where several nodes still look alike, each of them is singled out in turn,
-and the smallest description counts; in networks such nodes are nearly always interchangeable, so the number of
-attempts is bounded. Beyond it two equal networks may get two hashes; different ones never get the same (but for
-collisions of a 128-bit digest).
+neighbours and partners in weights until no colour splits (Weisfeiler and Leman 1968). Where several nodes still
+look alike, each of them is singled out in turn, and the smallest description counts; in networks such nodes are
+nearly always interchangeable, so the number of attempts is bounded. Beyond it two equal networks may get two hashes;
+different ones never get the same (but for collisions of a 128-bit digest).
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar
 
 from dhflow.errors import ShapeMismatchError, SpaceError
@@ -224,11 +223,6 @@ class Embedding(Operation):
 
     def _check(self) -> None:
         self._whole("input_dim", "output_dim")
-
-    @cached_property
-    def label(self) -> str:
-        """Both sizes."""
-        return f"Embedding({self.input_dim}, {self.output_dim})"
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return `shape` with one axis more."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -94,13 +94,10 @@ class Operation(ABC):
 
     @cached_property
     def label(self) -> str:
-        """Its name and those arguments that are not the usual ones: ``Dense(32, relu)``."""
-        given = self._given()
-        first = fields(self)[0].name if given else ""  # type: ignore[arg-type]
-        shown = [
-            _text(value) if name == first or isinstance(value, str) else f"{name}={_text(value)}"
-            for name, value in given.items()
-        ]
+        """Its name and those arguments that are not the usual ones: ``Dense(32, relu)``, ``Conv2D(8, 3, no bias)``."""
+        # What must be given, and what comes first, needs no name; nor does a word, such as an activation.
+        bare = {each.name for i, each in enumerate(fields(self)) if i == 0 or each.default is MISSING}  # type: ignore[arg-type]
+        shown = [_text(value, "" if name in bare else name) for name, value in self._given().items()]
         return f"{type(self).__name__}({', '.join(shown)})" if shown else type(self).__name__
 
     @abstractmethod
@@ -311,13 +308,15 @@ class Sequential(Operation):
         return all(isinstance(each, Operation) and each.is_identity(shape) for each in self.operations)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, tuple):
-        # Plain ASCII: labels are values of configs, which are typed and stored.
-        return "x".join("?" if each is None else str(each) for each in value)
+def _text(value: object, name: str) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no {name.removeprefix('use_')}"
     if isinstance(value, Operation):
         return value.label
-    return str(value)
+    # Plain ASCII: labels are values of configs, which are typed and stored.
+    sizes = value if isinstance(value, tuple) else (value,)
+    shown = "x".join("?" if each is None else str(each) for each in sizes)
+    return f"{name}={shown}" if name and not isinstance(value, str) else shown
 
 
 def _json(value: object) -> Any:

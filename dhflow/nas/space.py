@@ -19,7 +19,7 @@ from dhflow.nas.node import INPUT, OUTPUT
 from dhflow.nas.operation import Identity
 from dhflow.nas.plan import Plan, make_plan
 from dhflow.nas.shape import Shape, read_shape
-from dhflow.space import SearchSpace
+from dhflow.space import Parameter, SearchSpace
 from dhflow.space.choice import Listed
 from dhflow.space.value import show
 
@@ -114,8 +114,13 @@ class ArchitectureSpace(Graph):
         """
         self._known()
 
-    def decisions(self) -> SearchSpace:
+    def decisions(self, *, distinct: bool = True) -> SearchSpace:
         """Return the choices as a search space: nodes' operations by their labels, connections by True and False.
+
+        Parameters
+        ----------
+        distinct : bool
+            Whether searchers shall take configs that make equal networks for one, so that none is trained twice.
 
         Raises
         ------
@@ -125,7 +130,7 @@ class ArchitectureSpace(Graph):
         whole = self._known()
         if whole.decisions is None:
             raise SpaceError("there is nothing to choose: add a variable(…) node or an optional_connect(…)", "space")
-        return whole.decisions
+        return whole.decisions if distinct else SearchSpace(self._choices, architecture=list(self._choices))
 
     @property
     def size(self) -> int:
@@ -223,7 +228,7 @@ class ArchitectureSpace(Graph):
             values = {name: each.listed for name, each in self._choices.items() if isinstance(each, Listed)}
             default = {name: each.default for name, each in self._choices.items()}
             check_shapes(plan, values, default)
-            self._whole = _Whole(plan, values, SearchSpace(self._choices) if self._choices else None)
+            self._whole = _Whole(plan, values, _search_space(self._choices, self) if self._choices else None)
         return self._whole
 
     def _choices_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,6 +254,10 @@ class _Whole:
     plan: Plan
     values: Mapping[str, tuple[Any, ...]]
     decisions: SearchSpace | None
+
+
+def _search_space(choices: Mapping[str, Parameter], space: ArchitectureSpace) -> SearchSpace:
+    return SearchSpace(choices, architecture=list(choices), canonical=space.canonical)
 
 
 def _named_shapes(given: object, kind: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dhflow.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from dhflow.plot.architecture import plot_architecture as plot_architecture
     from dhflow.plot.figure import draw as draw
     from dhflow.plot.objective import plot_objective as plot_objective
     from dhflow.plot.parallel import plot_parallel as plot_parallel
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "draw": "figure",
+    "plot_architecture": "architecture",
     "plot_objective": "objective",
     "plot_parallel": "parallel",
     "plot_parameters": "parameters",
