@@ -67,9 +67,7 @@ def array_of(variable: Any) -> NDArray[Any]:
 
 def variables_of(model: Any) -> Arrays:
     """Return copies of a model's variables under ``LAYER/NUMBER``, seeds of random layers included."""
-    return {
-        f"{layer.name}/{i}": array_of(each) for layer in model.layers for i, each in enumerate(layer.variables)
-    }
+    return {f"{layer.name}/{i}": array_of(each) for layer in model.layers for i, each in enumerate(layer.variables)}
 
 
 def set_variables(model: Any, arrays: Mapping[str, NDArray[Any]]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dhflow.errors import BuildError
@@ -19,6 +19,7 @@ from dhflow.train.network.memory import check_memory
 from dhflow.train.network.progress import Handle, Run, make_callback
 from dhflow.train.network.replicas import scaled, strategy_for
 from dhflow.train.network.settings import TrainingSettings
+from dhflow.train.user_module import module_name
 
 Network = Architecture | Callable[[], Any]
 
@@ -65,8 +66,9 @@ def train_and_validate(network: Network, data: Any, trial: Handle, settings: Tra
     with _out_of_memory_explained():
         with nullcontext() if strategy is None else strategy.scope():
             model = _built(network, whole)
-            compile_model(model, whole, data.size("train"))
             epochs = whole.epochs if trial.budget is None else max(1, round(trial.budget))
+            # A trial that is to be trained for longer than usual has a longer schedule, too.
+            compile_model(model, replace(whole, epochs=max(whole.epochs, epochs)), data.size("train"))
             run = Run(model, whole, trial, epochs, _signature(network, model))
         began = time.perf_counter()
         _fit(run, data, trial.seed)
@@ -121,6 +123,11 @@ class NetworkObjective:
     settings: TrainingSettings
     load_data: Callable[..., Any] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Whose files go along to the workers is told by an objective's module: the user's, not this one.
+        if self.load_data is not None:
+            object.__setattr__(self, "__module__", module_name(self.load_data))
 
     def __call__(self, config: Mapping[str, Any], trial: Any) -> dict[str, float]:
         """Train the network of a config."""

@@ -56,8 +56,9 @@ def prepare_replicas(n: int) -> list[str]:
     if len(found) < n:
         raise BuildError(
             f"{n} replicas need {n} logical CPU devices, and this process has {len(found)}: TensorFlow divides "
-            "a process once, before anything else uses it, and workers are used again. Give TrainingSettings(max_replicas=…) "
-            f"the most of all trials, or call dhflow.train.prepare_replicas({n}) first in the per_worker function"
+            "a process once, before anything else uses it, and workers are used again. Give "
+            f"TrainingSettings(max_replicas=…) the most of all trials, or call "
+            f"dhflow.train.prepare_replicas({n}) first in the per_worker function"
         )
     return found[:n]
 

@@ -84,7 +84,7 @@ try:
 except BuildError as error:
     print(error)
 """
-    lines = run_script(text).splitlines()
+    lines = run_script(text, timeout_s=300).splitlines()
     assert lines == [
         "2 4 True",
         "True",
@@ -106,7 +106,7 @@ try:
 except BuildError as error:
     print(error)
 """
-    two, one, refused = run_script(text).splitlines()
+    two, one, refused = run_script(text, timeout_s=300).splitlines()
     assert two == "['/device:CPU:0', '/device:CPU:1']"
     assert one == "['/device:CPU:0']"
     assert "3 replicas need 3 logical CPU devices, and this process has 2" in refused
