@@ -21,7 +21,7 @@ N_TRAIN, N_VALIDATION = 600, 600
 EPOCHS = 10
 SPLIT_SEED = 0
 
-architectures = cnn_chain(
+space = cnn_chain(
     (8, 8, 1),
     (10,),
     lower="C(3,8)+FC(10)",
@@ -37,7 +37,7 @@ settings = TrainingSettings("val_accuracy", metrics=["accuracy"], epochs=EPOCHS,
 # own defaults for Adam and the batch size.
 HAND_MADE = "C(3,16)+P(2,2)+C(3,32)+P(2,2)+FC(64)+FC(10)"
 hand_made = {
-    **chain_config(architectures, HAND_MADE),
+    **chain_config(space, HAND_MADE),
     "dropout": "Dropout(0.2)",
     "learning_rate": 1e-3,
     "batch_size": 32,
@@ -69,8 +69,8 @@ def load_data(split_seed: int = SPLIT_SEED) -> TrainingData:
 def make_problem(split_seed: int = SPLIT_SEED) -> Problem:
     """Return the problem on one split of the digits."""
     return Problem(
-        architectures * hyperparameters,
-        NetworkObjective(architectures, settings),
+        space * hyperparameters,
+        NetworkObjective(space, settings),
         direction={"val_accuracy": "maximize"},
         budget=Budget("epochs", 1, EPOCHS),
         defaults=hand_made,
@@ -84,7 +84,7 @@ def describe(config: dict[str, Any]) -> str:
     """Return a config's network in the notation ``C(k,n)+P(k,s)+FC(n)``."""
     from dhflow.nas import chain_of
 
-    return str(chain_of(architectures.freeze(config)))
+    return str(chain_of(space.freeze(config)))
 
 
 problem = make_problem()
