@@ -2,7 +2,8 @@
 
 Two networks are equal here when they compute the same function of their inputs from the same sets of weights:
 identities are left out (``freeze`` has done that, and dropped what reaches no output), an activation inside a
-layer is one behind it, sums do not depend on the order and grouping of their terms, concatenations do.
+layer is one behind it, sums do not depend on the order and grouping of their terms, concatenations do, and what has
+neither weights nor chance counts once, however often it is applied to one tensor.
 
 Nodes get colours from their operation, what leads to them and what they lead to, refined by those of their
 neighbours and partners in weights until no colour splits (Weisfeiler and Leman 1968). Where several nodes still
@@ -22,13 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SpaceError
 from dhflow.nas.catalogue import operation_to_json
-from dhflow.nas.merge import Add
-from dhflow.nas.operation import AnyOperation, Operation
+from dhflow.nas.elementary import Activation, Flatten, Reshape
+from dhflow.nas.merge import Add, Merge, Pad
+from dhflow.nas.operation import AnyOperation, Operation, Zero
+from dhflow.nas.window import GlobalPool, Pool
 
 if TYPE_CHECKING:
     from dhflow.nas.architecture import Architecture
 
 _MAX_ATTEMPTS = 8
+
+_PURE = (Activation, Flatten, Reshape, Pool, GlobalPool, Pad, Zero, Merge)
+"""Operations without weights or chance: twice on one tensor, they make the same twice."""
 
 
 def canonical_hash(architecture: Architecture) -> str:
@@ -63,6 +69,7 @@ class _Graph:
     unordered: list[bool] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     partners: list[list[int]] = field(default_factory=list)
+    known: dict[tuple[str, tuple[int, ...]], int] = field(default_factory=dict)
 
     def add(self, label: str, inputs: list[int], *, is_unordered: bool = False) -> int:
         self.labels.append(label)
@@ -70,6 +77,18 @@ class _Graph:
         self.unordered.append(is_unordered)
         self.partners.append([])
         return len(self.labels) - 1
+
+    def apply(self, operation: AnyOperation, inputs: list[int]) -> int:
+        """Add an operation, unless it is there already and can only make the same again."""
+        is_sum = isinstance(operation, Add)
+        taken = sorted(self.terms(inputs)) if is_sum else inputs
+        label = operation_key(operation)
+        if not isinstance(operation, _PURE):
+            return self.add(label, taken)
+        key = (label, tuple(taken))
+        if key not in self.known:
+            self.known[key] = self.add(label, taken, is_unordered=is_sum)
+        return self.known[key]
 
     def terms(self, inputs: list[int]) -> list[int]:
         """Return the terms of a sum, those of a sum within it among them."""
@@ -114,11 +133,9 @@ def _read(architecture: Architecture) -> _Graph:
         own = isinstance(node.operation, Operation)
         parts: tuple[AnyOperation, ...] = node.operation.parts() if own else (node.operation,)  # type: ignore[union-attr]
         for place, part in enumerate(parts):
-            is_sum = isinstance(part, Add)
-            made = graph.add(operation_key(part), graph.terms(inputs) if is_sum else inputs, is_unordered=is_sum)
+            inputs = [graph.apply(part, inputs)]
             if place == 0 and node.share is not None:
-                shared.setdefault(node.share, []).append(made)
-            inputs = [made]
+                shared.setdefault(node.share, []).append(inputs[0])
         ends[node.name] = inputs[0]
     graph.outputs = [ends[each] for each in architecture.outputs.values()]
     for members in shared.values():

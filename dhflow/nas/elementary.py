@@ -56,7 +56,6 @@ class Dropout(Operation):
     rate : float
     """
 
-    is_random: ClassVar[bool] = True
     keeps_zero: ClassVar[bool] = True
 
     rate: float

@@ -16,7 +16,7 @@ from dhflow.nas.architecture import Architecture, ArchitectureNode, shape_of
 from dhflow.nas.elementary import Activation
 from dhflow.nas.layer import Layer
 from dhflow.nas.merge import Add, Merge
-from dhflow.nas.node import INPUT, OUTPUT, SpaceNode
+from dhflow.nas.node import INPUT, OUTPUT, ZEROS, SpaceNode
 from dhflow.nas.operation import AnyOperation, Input, Operation, Sequential, Zero
 from dhflow.nas.plan import Plan
 from dhflow.nas.shape import Shape
@@ -158,7 +158,7 @@ class _Freezer:
         """Return the node that holds a tensor; zeros hang on the first input, which tells them how many."""
         if tensor.node is not None:
             return tensor.node
-        name = "zeros." + "x".join(map(str, tensor.shape))
+        name = f"{ZEROS}." + "x".join(map(str, tensor.shape))
         if name not in self._made:
             first = self._made[next(iter(self._made))]
             self._made[name] = ArchitectureNode(

@@ -12,7 +12,7 @@ from typing import Any
 from dhflow.errors import SpaceError
 from dhflow.nas.catalogue import read_operation
 from dhflow.nas.merge import Merge, read_merge
-from dhflow.nas.node import CONSTANT, INPUT, MIMIC, MIRROR, OUTPUT, VARIABLE, Edge, Nested, SpaceNode, arrow
+from dhflow.nas.node import CONSTANT, INPUT, MIMIC, MIRROR, OUTPUT, VARIABLE, ZEROS, Edge, Nested, SpaceNode, arrow
 from dhflow.nas.operation import AnyOperation, Identity
 from dhflow.space import ARCHITECTURE, Categorical, Ordinal, Parameter
 from dhflow.space.value import show
@@ -374,6 +374,8 @@ class Graph:
             return f"{default}_{number}"
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise SpaceError(f"a name consists of letters, digits, _, - and >, not {show(name)}", str(name))
+        if name == ZEROS:
+            raise SpaceError("is what the zeros of a frozen network are called: choose another name", name)
         if self._is_taken(name) or name in self._choices:
             raise SpaceError("there is a node or a choice of this name already", name)
         return name

@@ -13,6 +13,10 @@ from dhflow.nas.operation import AnyOperation, Skip
 INPUT, OUTPUT, CONSTANT, VARIABLE, MIRROR, MIMIC = "input", "output", "constant", "variable", "mirror", "mimic"
 
 
+ZEROS = "zeros"
+"""Stands before the shape in the names of zeros in a frozen network."""
+
+
 @dataclass(frozen=True, eq=False)
 class SpaceNode:
     """A node of a space; made by the graph's methods, never directly.

@@ -77,8 +77,6 @@ class Operation(ABC):
     An operation of several tensors (:mod:`dhflow.nas.merge`) takes as many shapes.
     """
 
-    is_random: ClassVar[bool] = False
-    """Whether two calls on one tensor differ while training."""
     keeps_zero: ClassVar[bool] = False
     """Whether it makes zeros of zeros, whatever its weights."""
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from dhflow.errors import SpaceError
 from dhflow.nas import shape as shapes
-from dhflow.nas.operation import Operation
+from dhflow.nas.operation import Operation, Skip
 from dhflow.nas.shape import Shape
 from dhflow.space.value import show
 
@@ -194,8 +194,8 @@ class TimeDistributed(Operation):
     operation: Operation
 
     def _check(self) -> None:
-        if not isinstance(self.operation, Operation):
-            raise SpaceError(f"takes an operation, not {show(self.operation)}", "operation")
+        if not isinstance(self.operation, Operation) or isinstance(self.operation, Skip):
+            raise SpaceError(f"takes an operation on one tensor, not {show(self.operation)}", "operation")
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the steps, and what the operation makes of each."""

@@ -240,7 +240,9 @@ def _check_even(operation: _Convolution) -> None:
         raise SpaceError(f"give one number, not {operation.strides}", "strides")
 
 
-class _Pool(Window):
+class Pool(Window):
+    """Base of the poolings."""
+
     keeps_zero: ClassVar[bool] = True
 
     pool_size: Sizes
@@ -266,7 +268,7 @@ class _Pool(Window):
 
 
 @dataclass(frozen=True)
-class MaxPool1D(_Pool):
+class MaxPool1D(Pool):
     """The largest number of each window along time.
 
     Parameters
@@ -285,7 +287,7 @@ class MaxPool1D(_Pool):
 
 
 @dataclass(frozen=True)
-class MaxPool2D(_Pool):
+class MaxPool2D(Pool):
     """The largest number of each window of an image.
 
     Parameters
@@ -304,7 +306,7 @@ class MaxPool2D(_Pool):
 
 
 @dataclass(frozen=True)
-class AvgPool1D(_Pool):
+class AvgPool1D(Pool):
     """The mean of each window along time.
 
     Parameters
@@ -323,7 +325,7 @@ class AvgPool1D(_Pool):
 
 
 @dataclass(frozen=True)
-class AvgPool2D(_Pool):
+class AvgPool2D(Pool):
     """The mean of each window of an image.
 
     Parameters

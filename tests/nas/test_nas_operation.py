@@ -177,6 +177,7 @@ def test_a_tensor_that_does_not_fit(operation: Operation, shape: Shape, complain
         (lambda: LSTM(3, dropout=2), "LSTM.dropout", "below 1"),
         (lambda: Bidirectional(Dense(3)), "Bidirectional.operation", "LSTM"),
         (lambda: TimeDistributed("Dense"), "TimeDistributed.operation", "takes an operation"),
+        (lambda: TimeDistributed(Skip("a")), "TimeDistributed.operation", "one tensor"),
         (lambda: BatchNorm(epsilon=0), "BatchNorm.epsilon", "positive"),
         (lambda: Input(()), "Input.shape", "one axis or more"),
         (lambda: Input((3, 0)), "Input.shape", "positive whole number"),
