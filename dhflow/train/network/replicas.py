@@ -77,7 +77,10 @@ def strategy_for(settings: TrainingSettings) -> Any:
     devices = prepare_replicas(most) if most > 1 else []
     if settings.replicas == 1:
         return None
-    return load_tensorflow().distribute.MirroredStrategy(devices[: settings.replicas])
+    tf = load_tensorflow()
+    # TensorFlow's usual collective operations know a process by its first number of replicas: a trial with another
+    # one fails ("joining a group with size 2, but that group has size 4"), and so do all after it.
+    return tf.distribute.MirroredStrategy(devices[: settings.replicas], tf.distribute.ReductionToOneDevice())
 
 
 def scaled(settings: TrainingSettings) -> TrainingSettings:
