@@ -9,6 +9,7 @@ from typing import Any
 
 from dhflow.constraint import Constraint
 from dhflow.errors import SearchError
+from dhflow.searcher.agebo import AgEbo
 from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.asha import Asha, AsyncHyperband, MedianStopping
 from dhflow.searcher.base import Searcher
@@ -18,8 +19,10 @@ from dhflow.searcher.halving import Hyperband, SuccessiveHalving
 from dhflow.searcher.model_hyperband import ModelHyperband
 from dhflow.searcher.nsga2 import Nsga2
 from dhflow.searcher.preset import Auto, GaussianProcessSearch
+from dhflow.searcher.q_learning import QLearning
 from dhflow.searcher.quasi_random import HaltonSearch, LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
+from dhflow.searcher.reinforce import Ppo, Reinforce
 from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
 
@@ -188,6 +191,10 @@ for _each in (
     RegularizedEvolution,
     GeneticSearch,
     Nsga2,
+    Reinforce,
+    Ppo,
+    QLearning,
+    AgEbo,
     SuccessiveHalving,
     Hyperband,
     Asha,

@@ -109,6 +109,10 @@ def throughput_rows(quick: bool) -> Iterable[Row]:
     return script_rows("throughput: whole loops beside those of peers", "throughput.py", *size)
 
 
+def nas_rows(quick: bool) -> Iterable[Row]:
+    return script_rows("nas: searchers of architectures on complete tables", "nas.py", *(["--quick"] if quick else []))
+
+
 def script_rows(title: str, script: str, *arguments: str) -> Iterable[Row]:
     """Run a benchmark that prints a table of its own."""
     print(f"\n{title}\n", flush=True)
@@ -125,6 +129,7 @@ PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "scale": scale_rows,
     "bandits": bandit_rows,
     "throughput": throughput_rows,
+    "nas": nas_rows,
 }
 
 
