@@ -12,8 +12,6 @@ from dhflow.result import Result
 from dhflow.train.network.checkpoint import MODEL
 from dhflow.trial import Trial, TrialStatus
 
-INDEX = "models.json"
-
 
 def models_path(history: Path) -> Path:
     """Return the folder for models that belongs to a history file: ``H.h5.models``."""
@@ -38,7 +36,8 @@ def keep_models(result: Result, n: int = 5, *, folder: str | Path | None = None,
     Returns
     -------
     list of Path
-        ``1-trial-17.keras``, … the best first; ``models.json`` beside them tells each one's trial, values and config.
+        ``1-trial-17.keras``, … the best first; ``1-trial-17.json`` beside it tells its values and its config, as
+        ``dhflow nas show --config`` reads it.
 
     Raises
     ------
@@ -55,16 +54,14 @@ def keep_models(result: Result, n: int = 5, *, folder: str | Path | None = None,
         )
     target = models_path(result.history) if folder is None else Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    for old in target.glob("*-trial-*.keras"):
+    for old in [*target.glob("*-trial-*.keras"), *target.glob("*-trial-*.json")]:
         old.unlink()
-    kept, rows = [], []
+    kept = []
     for place, (trial_id, path) in enumerate(list(found.items())[:n], 1):
         kept.append(Path(shutil.copyfile(path, target / f"{place}-trial-{trial_id}.keras")))
         trial = result.record.trials[trial_id]
-        rows.append(
-            {"file": kept[-1].name, "trial": trial_id, "values": dict(trial.values), "config": dict(trial.config)}
-        )
-    (target / INDEX).write_text(json.dumps(rows, indent=1))
+        told = {"trial": trial_id, "values": dict(trial.values), "config": dict(trial.config)}
+        kept[-1].with_suffix(".json").write_text(json.dumps(told, indent=2))
     if prune:
         for path in found.values():
             path.unlink()

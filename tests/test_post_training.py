@@ -127,8 +127,8 @@ def test_the_best_models_are_kept_beside_the_history(pool, tmp_path):
     assert [each.name for each in kept] == [f"{i}-trial-{each.trial_id}.keras" for i, each in enumerate(best, 1)]
     assert [float(each.read_text()) for each in kept] == [each.config["x"] for each in best]
     assert kept[0].parent == tmp_path / "h.h5.models"
-    index = json.loads((kept[0].parent / "models.json").read_text())
-    assert [each["config"] for each in index] == [each.config for each in best]
+    told = [json.loads(each.with_suffix(".json").read_text()) for each in kept]
+    assert [(each["trial"], each["config"]) for each in told] == [(each.trial_id, each.config) for each in best]
     left = list(tmp_path.glob("h.h5.run/**/model.keras"))
     assert len(left) > 2
     assert len(keep_models(result, 1, folder=tmp_path / "elsewhere", prune=True)) == 1

@@ -34,7 +34,7 @@ def compile_model(model: Any, settings: TrainingSettings, n_train: int) -> None:
             optimizer=_optimizer(settings, n_train),
             loss=_loss(settings.loss),
             metrics=settings.metrics or None,
-            # Each network is compiled anew, and on a CPU that costs more than a short training wins.
+            # Every network of a search is compiled anew; on a CPU its training is too short to win that back.
             jit_compile="auto" if has_gpu else False,
         )
         model.optimizer.build(model.trainable_variables)

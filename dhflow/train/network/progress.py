@@ -237,7 +237,7 @@ def make_callback(run: Run) -> Any:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             numbers = dict(logs or {})
             if not run.settings.decay.is_constant:
-                numbers["learning_rate"] = float(np.array(self.model.optimizer.learning_rate))
+                numbers["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
             if run.end_epoch(numbers):
                 self.model.stop_training = True
 
