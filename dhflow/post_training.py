@@ -110,6 +110,7 @@ def retrain(
     candidates: Result | Mapping[str, Config],
     *,
     best: int = 3,
+    beside: Mapping[str, Config] | None = None,
     n_repeats: int = 10,
     budget: float | None = None,
     measure: str | None = None,
@@ -126,9 +127,11 @@ def retrain(
         Whose objective trains a config.
     candidates : Result or mapping
         A search's result, of which the `best` different configs are taken (``"1st"``, ``"2nd"``, …), or names and
-        configs, such as ``{"found": result.best.config, "hand-made": problem.starting_points[0]}``.
+        configs, such as ``{"found": result.best.config}``.
     best : int
         Of a result: how many configs.
+    beside : mapping, optional
+        Further names and configs, such as ``{"hand-made": problem.starting_points[0]}``.
     n_repeats : int
         Trainings of each config.
     budget : float, optional
@@ -153,6 +156,7 @@ def retrain(
         If there is nothing to train, the problem declares no budget, or nothing returned the measure.
     """
     configs = _best_of(candidates, best) if isinstance(candidates, Result) else dict(candidates)
+    configs |= beside or {}
     if not configs or n_repeats < 1:
         raise SearchError(f"there is nothing to train: {len(configs)} configs, {n_repeats} repeats")
     again = _repeated(problem, configs, n_repeats, budget)

@@ -59,10 +59,10 @@ def test_each_config_is_trained_from_several_seeds(pool):
 def test_the_best_of_a_search_are_trained_again(pool):
     problem = make_problem()
     result = search(problem, searcher="random", seed=1, max_trials=6, site=pool)
-    again = retrain(problem, result, best=2, n_repeats=2, measure="epochs", site=pool)
+    again = retrain(problem, result, best=2, beside={"own": {"x": 0.5}}, n_repeats=2, measure="epochs", site=pool)
     ranked = sorted((each for each in result if each.objective is not None), key=lambda each: each.losses)
-    assert [each.name for each in again.repeats] == ["1st", "2nd"]
-    assert [each.config for each in again.repeats] == [each.config for each in ranked[:2]]
+    assert [each.name for each in again.repeats] == ["1st", "2nd", "own"]
+    assert [each.config for each in again.repeats] == [*(each.config for each in ranked[:2]), {"x": 0.5}]
     assert again["1st"].values == (9.0, 9.0)
 
 

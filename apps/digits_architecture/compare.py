@@ -31,12 +31,11 @@ def main() -> None:
     options = parser.parse_args()
 
     digits = load_file_module(HERE / "problem.py")
-    found = sorted(load(options.history), key=lambda each: each.losses or (float("inf"),))
-    configs = {f"found {i}": each.config for i, each in enumerate(found[: options.best], 1)}
-    configs["hand-made"] = digits.hand_made
     again = retrain(
         digits.problem,
-        configs,
+        load(options.history),
+        best=options.best,
+        beside={"hand-made": digits.hand_made},
         n_repeats=options.repeats,
         budget=options.epochs,
         measure="test_accuracy",
@@ -45,8 +44,8 @@ def main() -> None:
         site_set={"workers": options.workers, "cores_per_worker": 1} if options.site == "laptop" else {},
         progress=True,
     )
-    for name, config in configs.items():
-        print(f"{name}: {digits.describe(config)}")
+    for each in again.repeats:
+        print(f"{each.name}: {digits.describe(each.config)}")
     print(again)
     picture = options.history.with_name(f"{options.history.stem}-again.png")
     plot_retraining(again, as_error=True).figure.savefig(picture, dpi=150, bbox_inches="tight")

@@ -53,7 +53,7 @@ def test_a_short_search(digits, tmp_path: Path):
     """Two networks on an HTEX worker: their curves, their sizes as foreseen, and the best model beside the history."""
     options = "--site laptop --site-set workers=1 --site-set cores_per_worker=1 --seed 1 --max-trials 2 --history h.h5"
     done = subprocess.run(
-        [sys.executable, "-m", "dhflow", "search", str(PROBLEM), "--searcher", "evolution", *options.split()],
+        [sys.executable, "-m", "dhflow", "search", str(PROBLEM), "--searcher", "agebo", *options.split()],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(PROBLEM.parents[2])},
         stdin=subprocess.DEVNULL,

@@ -37,7 +37,6 @@ class Progress:
         Name to its value after each of these epochs.
     best_epoch : int
         From 1; 0 before the first epoch.
-    optimizer_steps : int
     network : str
         Tells networks apart: an architecture's hash, or the shapes of all variables.
     optimizer : str
