@@ -17,9 +17,9 @@ from dhflow.train.network.data import TrainingData, load_once
 from dhflow.train.network.framework import is_out_of_memory, load_keras, load_tensorflow
 from dhflow.train.network.memory import check_memory
 from dhflow.train.network.progress import Handle, Run, make_callback
-from dhflow.train.network.replicas import scaled, strategy_for
+from dhflow.train.network.replicas import prepare_replicas, scaled, strategy_for
 from dhflow.train.network.settings import TrainingSettings
-from dhflow.train.user_module import module_name
+from dhflow.train.user_module import module_name, user_folder
 
 Network = Architecture | Callable[[], Any]
 
@@ -126,14 +126,22 @@ class NetworkObjective:
 
     def __post_init__(self) -> None:
         # Whose files go along to the workers is told by an objective's module: the user's, not this one.
-        if self.load_data is not None:
-            object.__setattr__(self, "__module__", module_name(self.load_data))
+        own = next((each for each in self._parts() if user_folder(each) is not None), None)
+        if own is not None:
+            object.__setattr__(self, "__module__", module_name(own))
+
+    def _parts(self) -> Iterator[Callable[..., Any]]:
+        """Return what may be of the user's own making."""
+        operations = [operation for node in self.space.nodes.values() for operation in node.operations]
+        factories = [getattr(each, "factory", type(each)) for each in operations]
+        given = [self.load_data, *factories, self.settings.loss]
+        yield from (each for each in given if callable(each))
 
     def __call__(self, config: Mapping[str, Any], trial: Any) -> dict[str, float]:
         """Train the network of a config."""
         settings = self.settings.for_config(config)
         if settings.max_replicas is not None and settings.max_replicas > 1:
-            strategy_for(settings)  # before data are loaded, perhaps with TensorFlow
+            prepare_replicas(settings.max_replicas)  # before data are loaded, perhaps with TensorFlow
         data = trial.prepared if self.load_data is None else load_once(self.load_data, **self.arguments)
         return train_and_validate(self.space.freeze(config), data, trial, settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ from dhflow.nas import (
     Pad,
     Reshape,
     SeparableConv2D,
+    Sequential,
     SimpleRNN,
     TimeDistributed,
     Zero,
@@ -153,6 +155,14 @@ def _time_distributed(of: TimeDistributed, shape: Shape, name: str, layers: Any)
     return layers.TimeDistributed(inner, name=name)
 
 
+def _sequential(of: Sequential, shape: Shape, name: str, layers: Any) -> Any:
+    made = []
+    for i, each in enumerate(of.operations):
+        made.append(make_layer(each, shape, f"{name}.{i}"))
+        shape = each.output_shape(shape)
+    return lambda tensor: functools.reduce(lambda given, layer: layer(given), made, tensor)
+
+
 def _zeros(of: Zero, shape: Shape, name: str, layers: Any) -> Any:
     from dhflow.train.network.custom import Zeros
 
@@ -190,6 +200,7 @@ _MAKERS: dict[type, Make] = {
     MultiHeadAttention: _attention,
     NormalHead: _normal_head,
     Pad: _padding,
+    Sequential: _sequential,
     Reshape: lambda of, shape, name, layers: layers.Reshape(of.shape, name=name),
     TimeDistributed: _time_distributed,
     Zero: _zeros,

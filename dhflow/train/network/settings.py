@@ -51,7 +51,7 @@ class TrainingSettings:
     loss : str, callable or mapping
         As ``compile`` takes it; ``"normal_nll"`` is that of a :class:`~dhflow.nas.NormalHead`.
     metrics : sequence
-        As ``compile`` takes it.
+        As ``compile`` takes it: names, or functions; a metric's state would not go to a worker.
     epochs : int
         Of a whole training; a trial with a budget trains so many epochs as that says.
     batch_size : int

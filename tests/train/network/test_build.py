@@ -39,6 +39,7 @@ from dhflow.nas import (
     Pad,
     Reshape,
     SeparableConv2D,
+    Sequential,
     SimpleRNN,
     TimeDistributed,
     Zero,
@@ -94,6 +95,8 @@ OPERATIONS: list[tuple[Any, tuple[int | None, ...]]] = [
     (TimeDistributed(Conv2D(5, 3)), (2, *IMAGE)),
     (TimeDistributed(MultiHeadAttention(2, 3)), (2, *SEQUENCE)),
     (TimeDistributed(GlobalPool()), (2, 3, 4, 5, 2)),
+    (Sequential([Dense(5), Flatten()]), SEQUENCE),
+    (TimeDistributed(Sequential([Conv2D(5, 3), GlobalPool()])), (2, *IMAGE)),
     (Layer("keras.layers:GaussianNoise", {"stddev": 0.1}, shape="same"), VECTOR),
     (Layer("keras.layers:UnitNormalization"), VECTOR),
 ]

@@ -386,3 +386,13 @@ def test_a_checkpoint_says_in_json_how_far_it_is(eager, data, network, tmp_path)
     with np.load(trial.dir / "checkpoint.npz") as file:
         progress = json.loads(str(file["progress"]))
     assert (progress["epoch"], progress["network"], progress["optimizer"]) == (3, network.hash, "Adam")
+
+
+def scripted_loss(y_true, y_pred):
+    return (y_true - y_pred) ** 2
+
+
+def test_the_users_own_files_go_along_to_the_workers(space):
+    assert NetworkObjective(space, BASE).__module__ == "dhflow.train.network.fit"
+    assert NetworkObjective(space, BASE, make_data).__module__ == __name__
+    assert NetworkObjective(space, replace(BASE, loss=scripted_loss)).__module__ == __name__
