@@ -97,7 +97,10 @@ class Context:
 
     def curve(self, records: Records) -> Series:
         """Return the objective's curve, minimised: that of `metric`, else of the loss."""
-        name = self.judged(records)
+        return self.minimised(records, self.judged(records))
+
+    def minimised(self, records: Records, name: str) -> Series:
+        """Return the curve of a metric, minimised."""
         found = records.series(name)
         return found if self.direction(name) == "minimize" else Series(found.steps, -found.values, found.times)
 

@@ -50,7 +50,7 @@ class TensorRecord:
     step : int
     layer : str
     kind : {"weight", "gradient", "update", "activation"}
-        An update is what the optimiser changed since the record before; activations are those on the probe batch.
+        An update is what one step of the optimiser changed; activations are those on the probe batch.
     name : str
         Of the tensor within its layer: ``"kernel"``; "" for an activation.
     size : int
