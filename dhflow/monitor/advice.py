@@ -19,7 +19,15 @@ from dhflow.monitor.record import Records
 ROLES: Mapping[str, tuple[str, ...]] = {
     "learning_rate": ("learning_rate", "lr", "base_lr", "learning_rate_init", "initial_learning_rate", "eta0"),
     "batch_size": ("batch_size", "batch", "minibatch_size", "train_batch_size"),
-    "clip": ("global_clipnorm", "clip_gradients", "clipnorm", "clip_norm", "gradient_clip", "grad_clip", "max_grad_norm"),
+    "clip": (
+        "global_clipnorm",
+        "clip_gradients",
+        "clipnorm",
+        "clip_norm",
+        "gradient_clip",
+        "grad_clip",
+        "max_grad_norm",
+    ),
     "layers": ("n_layers", "num_layers", "n_hidden_layers", "hidden_layers", "layers", "depth", "n_blocks"),
     "units": ("units", "n_units", "num_units", "hidden_units", "max_units", "hidden_size", "width", "filters"),
     "activation": ("activation", "hidden_activation", "act"),
@@ -100,7 +108,7 @@ def _diff(role: str, new: Callable[[Any], Any], context: Context) -> dict[str, A
 
 def _nearest(context: Context, name: str, wanted: Any, old: Any) -> Any:
     """Return the value nearest to the wanted one that the parameter takes, not beyond the old one; None if none."""
-    assert context.space is not None  # noqa: S101 - asked only with a space
+    assert context.space is not None
     parameter = context.space.parameters.get(name)
     if parameter is None:
         return None

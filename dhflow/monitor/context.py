@@ -13,6 +13,7 @@ from dhflow.monitor.record import FloatArray, Records, Series
 from dhflow.objective import Direction, Objective
 
 if TYPE_CHECKING:
+    from dhflow.monitor.trend.judgement import Trend
     from dhflow.space import SearchSpace
 
 _MAXIMISED = ("acc", "auc", "f1", "precision", "recall", "r2", "score", "iou", "dice", "bleu", "top_k")
@@ -66,6 +67,8 @@ class Context:
         UTC epoch seconds; None takes the time of the last record.
     repeats : tuple of float
         Final values of `metric` of the same config on other splits or seeds.
+    trend : Trend, optional
+        The judgement of the curve, if it was made already.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +82,7 @@ class Context:
     time_left_s: float | None = None
     now: float | None = None
     repeats: tuple[float, ...] = ()
+    trend: Trend | None = None
 
     def direction(self, metric: str) -> Direction:
         """Return a metric's direction: as told, else by its name; a loss or an error is minimised."""

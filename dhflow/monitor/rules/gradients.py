@@ -116,8 +116,6 @@ def _kernels(records: Records) -> list[tuple[TensorRecord, ...]]:
 
 
 RULES = (
-    Rule(
-        "vanishing_gradients", "gradients", vanishing_gradients, VanishingLimits(), "Glorot and Bengio 2010; float32"
-    ),
+    Rule("vanishing_gradients", "gradients", vanishing_gradients, VanishingLimits(), "Glorot and Bengio 2010; float32"),
     Rule("exploding_gradients", "gradients", exploding_gradients, ExplodingLimits(), "Pascanu et al. 2013"),
 )

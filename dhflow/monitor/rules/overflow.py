@@ -76,6 +76,4 @@ def _first_step(records: Records) -> int:
     return min(steps, default=records.last_step)
 
 
-RULES = (
-    Rule("overflow", "overflow", overflow, OverflowLimits(), "IEEE 754; loss scaling: Micikevicius et al. 2018"),
-)
+RULES = (Rule("overflow", "overflow", overflow, OverflowLimits(), "IEEE 754; loss scaling: Micikevicius et al. 2018"),)

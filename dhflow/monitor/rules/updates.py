@@ -121,7 +121,9 @@ def zero_tensors(records: Records, context: Context, limits: ZeroLimits) -> Find
         {"weights": weights, "gradients": gradients},
         [
             advice.other_initializer(context, "glorot_uniform", why),
-            advice.words("check_graph", "check that these layers lie between the input and the loss", why, "they learn"),
+            advice.words(
+                "check_graph", "check that these layers lie between the input and the loss", why, "they learn"
+            ),
         ],
     )
 
@@ -146,7 +148,7 @@ def _is_unchanged(rows: tuple[TensorRecord, ...], n_records: int) -> bool:
 
 
 def _is_small(name: str) -> bool:
-    return any(name.split(":")[0].endswith(each) for each in SMALL)
+    return any(name.split(":", maxsplit=1)[0].endswith(each) for each in SMALL)
 
 
 RULES = (

@@ -142,7 +142,13 @@ def _scatter(rest: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _mixture(
-    y: FloatArray, ends: FloatArray, g: FloatArray, g_end: FloatArray, scatter: FloatArray, weights: FloatArray, ahead: float
+    y: FloatArray,
+    ends: FloatArray,
+    g: FloatArray,
+    g_end: FloatArray,
+    scatter: FloatArray,
+    weights: FloatArray,
+    ahead: float,
 ) -> Outlook:
     k = len(y)
     # A curve that was fitted exactly still has the digits of its readings.

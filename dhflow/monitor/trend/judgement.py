@@ -104,7 +104,7 @@ def judge_curve(
     if len(finite) < LEAST_READINGS:
         return None
     judged = positive(finite.values)
-    beside = _aligned(other, finite.steps) if other is not curve else judged
+    beside = _aligned(other, finite.steps) if other is not curve and len(other) else judged
     first, last = float(finite.steps[0]), float(finite.steps[-1])
     ahead = max(n_full - last, 0.0) / max(last - first, 1e-12) * (len(finite) - 1)
     every = max(1, math.ceil((len(finite) + ahead) / N_MODEL))
@@ -137,8 +137,6 @@ def positive(losses: FloatArray) -> FloatArray:
 
 def _aligned(other: Series, steps: FloatArray) -> FloatArray:
     """Return another curve at `steps`: the reading at each or the last one before it."""
-    if not len(other):
-        return np.full(len(steps), _BAD)
     at = np.clip(np.searchsorted(other.steps, steps, side="right") - 1, 0, len(other) - 1)
     values = other.values[at]
     return np.where(np.isfinite(values) & (values > 0), values, _BAD)
