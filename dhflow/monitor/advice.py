@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SpaceError
 from dhflow.monitor.context import Context
 from dhflow.monitor.finding import Suggestion
 from dhflow.monitor.record import Records
+
+if TYPE_CHECKING:
+    from dhflow.space import SearchSpace
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "learning_rate": ("learning_rate", "lr", "base_lr", "learning_rate_init", "initial_learning_rate", "eta0"),
@@ -36,7 +39,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "weight_decay": ("weight_decay", "l2", "l2_regularization", "decay"),
 }
 CLIP_NORM = 0.1
-"""Of the slides ("add clip gradient to 0.1"); Caffe's clip_gradients is on the global norm, Keras's global_clipnorm too."""
+"""Of the slides ("add clip gradient to 0.1"); Caffe's clip_gradients bounds the global norm too."""
 LEARNING_RATE_STEP = 3.0
 """Half a decade: large enough to be seen, small enough not to step over the working range (Bengio 2012, sec. 3)."""
 
@@ -90,33 +93,26 @@ def _diff(role: str, new: Callable[[Any], Any], context: Context) -> dict[str, A
     old = context.config.get(parameter)
     try:
         wanted = new(old)
-    except TypeError:
+    except TypeError:  # arithmetic on a text, or on nothing
         return {}
-    if wanted is None:
-        return {}
-    if context.space is None:
-        return {} if wanted == old else {parameter: wanted}
-    value = _nearest(context, parameter, wanted, old)
+    value = wanted if context.space is None or wanted is None else _nearest(context.space, parameter, wanted, old)
     if value is None or value == old:
         return {}
-    try:
-        context.space.validate({**context.config, parameter: value})
-    except SpaceError:
+    if context.space is not None and {**context.config, parameter: value} not in context.space:
         return {}
     return {parameter: value}
 
 
-def _nearest(context: Context, name: str, wanted: Any, old: Any) -> Any:
+def _nearest(space: SearchSpace, name: str, wanted: Any, old: Any) -> Any:
     """Return the value nearest to the wanted one that the parameter takes, not beyond the old one; None if none."""
-    assert context.space is not None
-    parameter = context.space.parameters.get(name)
+    parameter: Any = space.parameters.get(name)
     if parameter is None:
         return None
     if not _is_number(wanted):
         return wanted if _takes(parameter, wanted) else None
     listed = getattr(parameter, "listed", None)
     if listed is None:
-        low, high = parameter.low, parameter.high  # type: ignore[attr-defined]
+        low, high = parameter.low, parameter.high
         bounded = min(max(wanted, low), high)
         return round(bounded) if isinstance(low, int) and isinstance(high, int) else float(bounded)
     numbers = [each for each in listed if _is_number(each)]

@@ -1,8 +1,8 @@
 """Records as lines of strict JSON: how they travel, and how a program that is not Python reports.
 
 A line says what it is with ``"record"``: one of the keys of ``RECORD_TYPES``; the other keys are the fields of that
-class, and those that are missing have their defaults. A line without it is a reading of an epoch; its numbers may stand beside the
-step: ``{"step": 3, "val_loss": 0.5}``. What JSON has no number for is a text: ``"nan"``, ``"inf"``, ``"-inf"``.
+class, and those that are missing have their defaults. A line without it is a reading of an epoch; its numbers may stand
+beside the step: ``{"step": 3, "val_loss": 0.5}``. What JSON has no number for is a text: ``"nan"``, ``"inf"``.
 """
 
 from __future__ import annotations
@@ -57,11 +57,10 @@ def from_line(line: bytes | str) -> Record | None:
     try:
         data: Any = json.loads(line)
         name = data.get("record", "reading")
-        if name == "reading":
-            return _reading(data)
-        return _record(RECORD_TYPES[name], data)
+        found: Record | None = _reading(data) if name == "reading" else _record(RECORD_TYPES[name], data)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
+    return found
 
 
 def from_lines(lines: Iterable[bytes | str]) -> list[Record]:

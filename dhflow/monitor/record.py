@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -302,17 +302,17 @@ class Records:
 
     def extended(self, records: Iterable[Record]) -> Records:
         """Return this run with more records; later facts take the place of earlier ones."""
-        new: dict[type, list[Record]] = {}
+        new: dict[type, list[Any]] = {}
         for each in records:
             new.setdefault(type(each), []).append(each)
         return Records(
-            (*self.readings, *new.get(Reading, ())),  # type: ignore[arg-type]
-            (*self.tensors, *new.get(TensorRecord, ())),  # type: ignore[arg-type]
-            (*self.machine, *new.get(MachineRecord, ())),  # type: ignore[arg-type]
-            (*self.classes, *new.get(ClassRecord, ())),  # type: ignore[arg-type]
-            (*self.worst, *new.get(WorstSample, ())),  # type: ignore[arg-type]
-            new.get(NetworkFacts, [self.network])[-1],  # type: ignore[arg-type]
-            new.get(DataFacts, [self.data])[-1],  # type: ignore[arg-type]
+            (*self.readings, *new.get(Reading, ())),
+            (*self.tensors, *new.get(TensorRecord, ())),
+            (*self.machine, *new.get(MachineRecord, ())),
+            (*self.classes, *new.get(ClassRecord, ())),
+            (*self.worst, *new.get(WorstSample, ())),
+            new.get(NetworkFacts, [self.network])[-1],
+            new.get(DataFacts, [self.data])[-1],
         )
 
     # Numbers over time
@@ -343,8 +343,15 @@ class Records:
     @property
     def last_time(self) -> float:
         """When the last record was made; 0.0 if no record has a time."""
-        timed = (*self.readings, *self.tensors, *self.machine, *self.classes)
-        return max((each.time for each in timed), default=0.0)
+        return max(self.times, default=0.0)
+
+    @cached_property
+    def times(self) -> frozenset[float]:
+        """When records were made."""
+        of_readings = {each.time for each in self.readings}
+        of_tensors = {each.time for each in self.tensors}
+        of_machine = {each.time for each in self.machine}
+        return frozenset(of_readings | of_tensors | of_machine | {each.time for each in self.classes})
 
     # Tensors
 

@@ -9,7 +9,7 @@ import numpy as np
 from dhflow.monitor import advice
 from dhflow.monitor.context import Context
 from dhflow.monitor.finding import Finding, Severity
-from dhflow.monitor.record import Records
+from dhflow.monitor.record import FloatArray, Records
 from dhflow.monitor.rules.base import Rule, found, share
 
 
@@ -18,7 +18,7 @@ class ImbalanceLimits:
     """Thresholds of :func:`class_imbalance`."""
 
     ratio: float = 10.0
-    """Samples of the largest class over those of the smallest. Buda et al. 2018 see networks suffer from 10 on."""
+    """Samples of the largest class over those of the smallest. Buda et al. 2018 study such ratios."""
     severe_ratio: float = 20.0
     """A warning even while nothing is known about the classification."""
     recall_gap: float = 0.2
@@ -56,13 +56,13 @@ def class_imbalance(records: Records, context: Context, limits: ImbalanceLimits)
     if gap is not None:
         why += f"; recall of the small classes is lower by {gap:.2f}"
     evidence = {"ratio": ratio, "class_counts": [int(each) for each in counts], "recall_gap": gap}
-    advised = advice.words("weight_classes", "weight the classes by their inverse frequency (class_weight), or sample them "
-                           "evenly", why, "the small classes are learned too")  # fmt: skip
+    what = "weight the classes by their inverse frequency (class_weight), or sample them evenly"
+    advised = advice.words("weight_classes", what, why, "the small classes are learned too")
     severity = Severity.WARNING if is_bad else Severity.NOTE
     return found(severity, f"class imbalance: {why}", evidence, [advised])
 
 
-def _recall_gap(records: Records, counts: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
+def _recall_gap(records: Records, counts: FloatArray) -> float | None:
     if not records.classes or len(records.classes[-1].counts) != len(counts):
         return None
     matrix = records.classes[-1].matrix
@@ -98,9 +98,7 @@ def class_confusion(records: Records, context: Context, limits: ConfusionLimits)
     return _confused_pair(matrix, limits)
 
 
-def _confused_pair(
-    matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]], limits: ConfusionLimits
-) -> Finding | None:
+def _confused_pair(matrix: FloatArray, limits: ConfusionLimits) -> Finding | None:
     totals = matrix.sum(axis=1)
     wrong = matrix / np.maximum(totals, 1)[:, None]
     np.fill_diagonal(wrong, 0.0)
@@ -112,8 +110,8 @@ def _confused_pair(
     if m < 3 or worst < limits.pair_share or worst < limits.over_average * usual:
         return None
     why = f"{share(worst)} of class {true} are taken for class {taken}"
-    advised = advice.words("tell_apart", f"look at samples of classes {true} and {taken}: labels, resolution, more of both",
-                           why, "classes that can be told apart")  # fmt: skip
+    what = f"look at samples of classes {true} and {taken}: their labels, their resolution; add more of both"
+    advised = advice.words("tell_apart", what, why, "classes that can be told apart")
     return found(
         Severity.WARNING, f"confused classes: {why}", {"true": true, "taken": taken, "share": worst}, [advised]
     )

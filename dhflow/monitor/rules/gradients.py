@@ -10,7 +10,7 @@ import numpy as np
 from dhflow.monitor import advice
 from dhflow.monitor.context import Context
 from dhflow.monitor.finding import Finding, Severity
-from dhflow.monitor.record import Records, TensorRecord
+from dhflow.monitor.record import FloatArray, Records, TensorRecord
 from dhflow.monitor.rules.base import Rule, found, shown
 
 SMALL = ("bias", "beta", "gamma", "moving_mean", "moving_variance", "scale", "offset")
@@ -22,8 +22,8 @@ class VanishingLimits:
     """Thresholds of :func:`vanishing_gradients`."""
 
     ratio: float = 1e-3
-    """Of the first layer's gradient to the last one's, root mean squares. In Glorot and Bengio 2010 (fig. 7) healthy
-    five-layer nets stay within a factor of ten, and badly initialised ones lose a factor of three or more per layer."""
+    """Of the first layer's gradient to the last one's, root mean squares. Glorot and Bengio 2010 (sec. 4.2) show
+    gradients that shrink from layer to layer with the old initialisation and keep their size with theirs."""
     absolute: float = 1e-8
     """A root mean square at which a float32 weight of size 0.1 no longer changes (half a unit in its last place,
     at learning rates up to 0.5)."""
@@ -36,9 +36,9 @@ class ExplodingLimits:
     """Thresholds of :func:`exploding_gradients`."""
 
     norm: float = 1e3
-    """Global norm. Pascanu et al. 2013 clip at ten times the usual norm, which they find between 1 and 100."""
+    """Global norm, well above any threshold at which people clip."""
     growth: float = 100.0
-    """Over the median of the records before."""
+    """Over the median of the records before; Pascanu et al. 2013 (sec. 3.2) clip at half to ten times the average."""
     layer_ratio: float = 1e3
     """First layer's over last one's."""
 
@@ -97,7 +97,7 @@ def exploding_gradients(records: Records, context: Context, limits: ExplodingLim
     )
 
 
-def global_norms(records: Records) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def global_norms(records: Records) -> FloatArray:
     """Return the norm of the whole gradient at each step at which it was recorded."""
     squares: dict[int, float] = {}
     for each in records.tensors:

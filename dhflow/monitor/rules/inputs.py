@@ -11,8 +11,8 @@ from dhflow.monitor.finding import Finding, Severity
 from dhflow.monitor.record import Records
 from dhflow.monitor.rules.base import Rule, found, shown
 
-_SCALED_BY = ("Normalization", "BatchNormalization", "LayerNormalization", "Rescaling", "Embedding", "TextVectorization",
-              "StringLookup", "IntegerLookup", "Hashing", "Discretization", "CategoryEncoding")  # fmt: skip
+_SCALED_BY = ("Normalization", "BatchNormalization", "LayerNormalization", "Rescaling", "Embedding", "StringLookup",
+              "TextVectorization", "IntegerLookup", "Hashing", "Discretization", "CategoryEncoding")  # fmt: skip
 _PASSES_ON = ("InputLayer", "Flatten", "Reshape", "Permute", "Dropout", "GaussianNoise", "Functional", "Lambda")
 
 
@@ -36,7 +36,7 @@ def bad_inputs(records: Records, context: Context, limits: InputLimits) -> Findi
     data = records.data
     if data.n_nonfinite_inputs:
         why = f"{data.n_nonfinite_inputs} input values are NaN or infinite"
-        evidence = {"n_nonfinite": data.n_nonfinite_inputs, "n_probed": data.n_probed}
+        evidence: dict[str, float] = {"n_nonfinite": data.n_nonfinite_inputs, "n_probed": data.n_probed}
         fix = advice.words("clean_inputs", "replace or drop them before training", why, "a loss that is a number")
         stop = advice.stop(why, "nothing can be learned from numbers that are not finite")
         return found(Severity.CRITICAL, f"inputs not finite: {why}", evidence, [fix, stop])
@@ -53,8 +53,8 @@ def bad_inputs(records: Records, context: Context, limits: InputLimits) -> Findi
         return None
     why = " and ".join(reasons)
     evidence = {"mean": data.input_mean, "std": data.input_std, "feature_std_ratio": data.feature_std_ratio}
-    fix = advice.words("normalise_inputs", "bring each feature to mean 0 and standard deviation 1 (a Normalization layer "
-                       "adapted to the training data)", why, "one learning rate suits all weights")  # fmt: skip
+    what = "bring each feature to mean 0 and standard deviation 1 (a Normalization layer adapted to the training data)"
+    fix = advice.words("normalise_inputs", what, why, "one learning rate suits all weights")
     return found(Severity.WARNING, f"inputs not normalised: {why}", evidence, [fix])
 
 

@@ -61,8 +61,8 @@ def loading_bound(records: Records, context: Context, limits: LoadingLimits) -> 
     if usual < limits.wait_share:
         return None
     why = f"{share(usual)} of a step is spent waiting for its input"
-    advised = advice.words("prefetch", "load in parallel and ahead (tf.data: map(num_parallel_calls=AUTOTUNE), prefetch, cache)",
-                           why, f"up to {1 / max(1 - usual, 0.01):.1f} times the speed")  # fmt: skip
+    what = "load in parallel and ahead (tf.data: map(num_parallel_calls=AUTOTUNE), prefetch, cache)"
+    advised = advice.words("prefetch", what, why, f"up to {1 / max(1 - usual, 0.01):.1f} times the speed")
     return found(Severity.WARNING, f"bound by data loading: {why}", {"wait_share": usual}, [advised])
 
 
@@ -116,8 +116,7 @@ def _epoch_s(records: Records, limits: TimeLimits) -> float | None:
 
 
 def _gaps(records: Records) -> FloatArray:
-    times = {each.time for each in (*records.readings, *records.machine, *records.tensors) if each.time > 0}
-    gaps = np.diff(np.array(sorted(times), dtype=np.float64))
+    gaps = np.diff(np.array(sorted(each for each in records.times if each > 0), dtype=np.float64))
     return gaps[gaps > 0]
 
 

@@ -80,7 +80,8 @@ def unstable_splits(records: Records, context: Context, limits: SplitLimits) -> 
     spread = float(values.std(ddof=1) / abs(values.mean()))
     if spread < limits.spread:
         return None
-    why = f"{len(values)} repeats of this config differ by {share(spread)} (from {shown(values.min())} to {shown(values.max())})"
+    ends = f"from {shown(values.min())} to {shown(values.max())}"
+    why = f"{len(values)} repeats of this config differ by {share(spread)} ({ends})"
     return found(
         Severity.WARNING,
         f"results depend on the split: {why}",

@@ -63,17 +63,19 @@ def overflow(records: Records, context: Context, limits: OverflowLimits) -> Find
 
 def _is_lost(records: Records, name: str) -> bool:
     """Tell whether the last reading of a number is not finite."""
-    newest = [series.values[-1] for per in ("epoch", "batch") if len(series := records.series(name, per))]  # type: ignore[arg-type]
+    newest = [each.values[-1] for each in (records.series(name), records.series(name, "batch")) if len(each)]
     return any(not math.isfinite(value) for value in newest)
 
 
 def _first_step(records: Records) -> int:
     """Return the first step at which anything was not finite."""
-    steps = [each.step for each in records.tensors if each.n_nonfinite and each.kind != "activation"]
-    for each in records.readings:
-        if each.per == "epoch" and any(not math.isfinite(each.values.get(name, 0.0)) for name in _LOSSES):
-            steps.append(each.step)
-    return min(steps, default=records.last_step)
+    tensors = [each.step for each in records.tensors if each.n_nonfinite and each.kind != "activation"]
+    readings = [
+        each.step
+        for each in records.readings
+        if each.per == "epoch" and any(not math.isfinite(each.values.get(name, 0.0)) for name in _LOSSES)
+    ]
+    return min(tensors + readings, default=records.last_step)
 
 
 RULES = (Rule("overflow", "overflow", overflow, OverflowLimits(), "IEEE 754; loss scaling: Micikevicius et al. 2018"),)

@@ -35,6 +35,9 @@ class UnderfittingLimits:
     and 0.48 low, where chance is 0.1 and the third run reaches 0.78."""
 
 
+_ACCURACIES = ("accuracy", "acc", "categorical_accuracy", "sparse_categorical_accuracy", "binary_accuracy")
+
+
 class _Gap(NamedTuple):
     text: str
     evidence: dict[str, Any]
@@ -83,7 +86,8 @@ def _behind_siblings(records: Records, context: Context, limits: UnderfittingLim
     if not math.isfinite(usual) or best <= usual + limits.sibling_margin * abs(usual):
         return None
     shown_as = context.objective().from_loss
-    text = f"{context.metric} is {shown(shown_as(best))} where half of {len(losses)} siblings reached {shown(shown_as(usual))}"
+    level = f"half of {len(losses)} siblings reached {shown(shown_as(usual))}"
+    text = f"{context.metric} is {shown(shown_as(best))} where {level}"
     return _Gap(text, {"value": shown_as(best), "siblings_median": shown_as(usual), "n_siblings": len(losses)})
 
 
@@ -126,9 +130,7 @@ def _baselines(records: Records, context: Context) -> list[tuple[str, float, flo
     counts = counts[counts > 0]
     if len(counts) > 1:
         p = counts / counts.sum()
-        accuracy = next(
-            (each for each in ("accuracy", "acc", "categorical_accuracy") if each in records.metric_names), ""
-        )
+        accuracy = next((each for each in _ACCURACIES if each in records.metric_names), "")
         if accuracy:
             rows.append((accuracy, float(p.max()), 1.0))
         if "crossentropy" in records.network.loss:

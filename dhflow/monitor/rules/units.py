@@ -16,8 +16,8 @@ class DeadLimits:
     """Thresholds of :func:`dead_units`."""
 
     dead_share: float = 0.5
-    """Of a layer's units that are zero on the whole probe batch. Lu et al. 2019 find well under a tenth in
-    healthy nets; CS231n calls 40 % a sign of too high a learning rate."""
+    """Of a layer's units that are zero on the whole probe batch. CS231n names 40 % as what a
+    learning rate that is too high can do to a whole network."""
     all_share: float = 0.99
     """From here on nothing passes the layer."""
 

@@ -12,8 +12,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from dhflow.monitor.record import FloatArray
+
+IntArray = npt.NDArray[np.intp]
 
 POWER_RATES = tuple(float(each) for each in np.geomspace(0.05, 3.0, 10))
 """Exponents b of t**-b (Domhan et al. 2015 call this family pow3)."""
@@ -101,13 +104,19 @@ def extrapolate(steps: FloatArray, losses: FloatArray, at: float) -> Outlook | N
         weights = _recency(t) / np.maximum(size, 1.0)
     c, a, rest = _fit(g, y, weights)
     scatter = _scatter(rest, weights)
-    return _mixture(y, c + a * g_end, g, g_end, scatter, weights, float((end - t[-1]) / t[-1]))
+    # A curve that was fitted exactly still has the digits of its readings.
+    scatter = np.maximum(scatter, 1e-5 * max(float(np.abs(y).max()), 1e-12))
+    shares = np.exp(-len(y) * np.log(scatter / scatter.min()))
+    ahead = float((end - t[-1]) / t[-1])
+    stds = scatter * np.sqrt(1.0 + _leverage(g, g_end, weights) + DRIFT**2 * len(y) * ahead)
+    return Outlook(c + a * g_end, stds, shares / shares.sum(), float(y.min()), float(scatter.min()))
 
 
-def _thinned(index: np.ndarray[tuple[int], np.dtype[np.intp]]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _thinned(index: IntArray) -> IntArray:
     if len(index) <= MOST_READINGS:
         return index
-    return index[np.unique(np.linspace(0, len(index) - 1, MOST_READINGS).round().astype(np.intp))]
+    kept: IntArray = index[np.unique(np.linspace(0, len(index) - 1, MOST_READINGS).round().astype(np.intp))]
+    return kept
 
 
 def _recency(t: FloatArray) -> FloatArray:
@@ -141,23 +150,10 @@ def _scatter(rest: FloatArray, weights: FloatArray) -> FloatArray:
     return found
 
 
-def _mixture(
-    y: FloatArray,
-    ends: FloatArray,
-    g: FloatArray,
-    g_end: FloatArray,
-    scatter: FloatArray,
-    weights: FloatArray,
-    ahead: float,
-) -> Outlook:
-    k = len(y)
-    # A curve that was fitted exactly still has the digits of its readings.
-    floor = 1e-4 * max(float(np.abs(y).max()), 1e-12) / 10
-    scatter = np.maximum(scatter, floor)
-    relative = k * (np.log(scatter) - np.log(scatter.min()))
-    shares = np.exp(-relative / 2)
+def _leverage(g: FloatArray, g_end: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return (m,) the variance of each shape's end that comes from fitting, over that of a reading."""
     w = weights / weights.sum()
     centred = g - (g @ w)[:, None]
-    lever = (g_end - g @ w) ** 2 / np.maximum((centred**2) @ w, 1e-300)
-    stds = scatter * np.sqrt(1.0 + (1.0 + lever) / k + (DRIFT**2) * k * ahead)
-    return Outlook(ends, stds, shares / shares.sum(), float(y.min()), float(scatter.min()))
+    spread = np.maximum((centred**2) @ w, 1e-300)
+    found: FloatArray = (1.0 + (g_end - g @ w) ** 2 / spread) / len(weights)
+    return found

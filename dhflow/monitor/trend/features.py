@@ -50,12 +50,14 @@ def curve_features(judged: FloatArray, other: FloatArray, n_full: FloatArray) ->
 
 
 def _log(loss: FloatArray) -> FloatArray:
-    return np.log(np.clip(np.where(np.isfinite(loss), loss, _CEILING), _FLOOR, _CEILING))
+    logarithm: FloatArray = np.log(np.clip(np.where(np.isfinite(loss), loss, _CEILING), _FLOOR, _CEILING))
+    return logarithm
 
 
 def fine(change: FloatArray) -> FloatArray:
     """Return a relative change on a scale that is linear below one percent and logarithmic far above."""
-    return np.arcsinh(change / _FINE)
+    bent: FloatArray = np.arcsinh(change / _FINE)
+    return bent
 
 
 def _places(y: FloatArray) -> list[FloatArray]:

@@ -121,8 +121,8 @@ def judge_curve(
 def positive(losses: FloatArray) -> FloatArray:
     """Return losses as positive numbers, so that two percent mean something.
 
-    A minimised score (minus an accuracy, say) becomes an error: its distance from 1, or from 100 where it is in percent. What is
-    negative otherwise is shifted, so that half of its range lies below the lowest.
+    A minimised score (minus an accuracy, say) becomes an error: its distance from 1, or from 100 where it is in
+    percent. What is negative otherwise is shifted, so that half of its range lies below the lowest.
     """
     low = float(losses.min())
     if low > 0:
