@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dhflow.monitor.finding import Light as Light
     from dhflow.monitor.finding import Severity as Severity
     from dhflow.monitor.finding import Suggestion as Suggestion
+    from dhflow.monitor.record import Reading as Reading
     from dhflow.monitor.record import Records as Records
     from dhflow.monitor.rules import RULES as RULES
     from dhflow.monitor.rules import Judgement as Judgement
@@ -31,6 +32,7 @@ _HOMES = {
     "Judgement": "rules",
     "judge": "rules",
     "Light": "finding",
+    "Reading": "record",
     "Records": "record",
     "RULES": "rules",
     "Severity": "finding",

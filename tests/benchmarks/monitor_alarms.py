@@ -73,7 +73,7 @@ def _stops_at_half(runs: list[Run]) -> tuple[np.ndarray[tuple[int], np.dtype[np.
     for i, run in enumerate(runs):
         found = judge(run.records(run.n // 2), Context(full_budget=float(run.n)))
         stops[i] = found.advises_stop
-        rules.update(each.rule for each in found.findings if each.advises_stop)
+        rules.update({each.rule for each in found.findings if each.advises_stop})
     return stops, rules
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,7 @@ def algoperf_runs() -> list[Run]:
     ends = data["offset"].astype(int)
     train, valid = data["train_loss"].astype(np.float64), data["valid_loss"].astype(np.float64)
     found = []
-    for i, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for i, (first, last) in enumerate(itertools.pairwise(ends)):
         curves = {"loss": train[first:last], "val_loss": valid[first:last]}
         if all(np.isfinite(each).all() for each in curves.values()):
             found.append(Run(str(data["workload"][i]), curves))

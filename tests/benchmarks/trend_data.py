@@ -23,7 +23,7 @@ IntArray = npt.NDArray[np.int64]
 IMPROVING, FLAT, FALLING_BACK = 0, 1, 2
 PREFIXES = (10, 20, 30)
 """On which the model is measured."""
-_TRAIN_PREFIXES = (6, 8, 10, 12, 15, 18, 21, 25, 30, 36)
+_TRAIN_PREFIXES = (6, 8, 10, 13, 16, 20, 25, 30, 35)
 _N_LAST = 5
 
 
@@ -108,7 +108,7 @@ def training_set(curves: Curves) -> Prefixes:
         [
             prefixes(curves.valid, curves.train, _TRAIN_PREFIXES, n),
             prefixes(curves.test, curves.train, _TRAIN_PREFIXES, n),
-            prefixes(curves.valid, curves.valid, _TRAIN_PREFIXES[::2], n),
+            prefixes(curves.valid, curves.valid, _TRAIN_PREFIXES[1::3], n),
         ]
     )
 

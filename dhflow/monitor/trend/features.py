@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dhflow.monitor.trend.extrapolation import ends, share_below
+
 FloatArray = npt.NDArray[np.float64]
 
 WINDOWS = (3, 5, 8, 12)
@@ -19,6 +21,8 @@ RATES = (0.25, 0.5, 1.0, 2.0)
 """Exponents of the power laws that look ahead."""
 _FINE = 0.01
 """Relative change at which a feature bends from linear to logarithmic: half of the 2 % that count as better."""
+_BETTER, _WORSE = 0.02, 0.1
+"""What counts as better and as worse, as differences of logarithms."""
 _FLOOR, _CEILING = 1e-12, 1e30
 
 
@@ -45,6 +49,7 @@ def curve_features(judged: FloatArray, other: FloatArray, n_full: FloatArray) ->
     columns = [share, np.full(len(y), np.log(k))]
     for curve in (y, (y + t) / 2):
         columns += [*_places(curve), *_windows(curve, ahead), *_moves(curve), *_outlook(curve, n_full)]
+        columns += _ends(curve, n_full)
     columns += _gap(y, t)
     return np.column_stack(columns)
 
@@ -152,6 +157,19 @@ def _outlook(y: FloatArray, n_full: FloatArray) -> list[FloatArray]:
         end, error = np.array(ends)[pick, rows], np.sqrt(np.array(errors)[pick, rows])
         columns += [fine(end - b), fine(error), np.arcsinh((end - b) / (error + 1e-4))]
     return columns
+
+
+def _ends(y: FloatArray, n_full: FloatArray) -> list[FloatArray]:
+    """Where the curve ends by the robust extrapolation; all rows have the first one's full length."""
+    b = y.min(axis=1)
+    means, stds, weights = ends(np.arange(1.0, y.shape[1] + 1), y, float(n_full[0]))
+    p = share_below(means, stds, weights, b - _BETTER)
+    return [
+        fine((weights * means).sum(axis=1) - b),
+        np.log((p + 1e-4) / (1 - p + 1e-4)),
+        fine((weights * stds).sum(axis=1)),
+        share_below(means, stds, weights, b + _WORSE),
+    ]
 
 
 def _gap(y: FloatArray, t: FloatArray) -> list[FloatArray]:

@@ -69,11 +69,22 @@ class Trend:
 
 
 def trend_of(records: Records, context: Context, model: TrendModel | None = None) -> Trend | None:
-    """Return the trend of a run's validation loss (its loss without one), or None while there is too little of it."""
-    name = next((each for each in ("val_loss", "loss") if len(records.series(each))), context.judged(records))
+    """Return the trend of a run, or None while there is too little of it.
+
+    That of its validation loss (its loss without one). Where the objective is another metric and is more likely to
+    improve, that of the objective: an accuracy often rises on while the loss has stopped to fall.
+    """
+    losses = [each for each in ("val_loss", "loss") if len(records.series(each))]
+    name = losses[0] if losses else context.judged(records)
     curve = context.minimised(records, name)
     other = records.series("loss") if name == "val_loss" else curve
-    return judge_curve(curve, other, context.n_full(records), metric=name, model=model)
+    n_full = context.n_full(records)
+    found = judge_curve(curve, other, n_full, metric=name, model=model)
+    if found is None or found.worse == 1.0 or context.metric == name or not len(records.series(context.metric)):
+        return found
+    own = context.minimised(records, context.metric)
+    beside = judge_curve(own, own, n_full, metric=context.metric, model=model)
+    return found if beside is None or beside.improving <= found.improving else beside
 
 
 def judge_curve(
