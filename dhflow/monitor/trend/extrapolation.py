@@ -3,8 +3,8 @@
 Notation
 --------
 n : curves;  k : readings;  t : (k,) steps;  y : (n, k) losses;  w : (n, k) weights, each row's sum 1;
-g : (m, k) one falling shape per row: a family at a rate.  y = c + a g with a >= 0: for each curve and shape the best c and
-a, (n, m), are known in closed form, so nothing is iterated but weights.
+g : (m, k) one falling shape per row: a family at a rate.  y = c + a g with a >= 0: for each curve and shape the best c
+and a, (n, m), are known in closed form, so nothing is iterated but weights.
 """
 
 from __future__ import annotations
