@@ -48,19 +48,24 @@ def example_spaces() -> dict[str, SearchSpace]:
         "c": Categorical(["a", "b"]),
     }
     return {
-        "mixed": SearchSpace({**mixed, "size": Ordinal.geometric(8, 64, 2), "fixed": Constant(3)}),
+        "mixed": SearchSpace(
+            {**mixed, "size": Ordinal.geometric(8, 64, 2), "fixed": Constant(3)}, architecture=["k", "size"]
+        ),
         "conditional": SearchSpace(
             {
                 **mixed,
                 "momentum": Float(0.0, 0.99, when={"c": "a"}),
                 "nesterov": Categorical([True, False], when={"c": "a"}),
                 "decay": Float(1e-4, 1.0, log=True, when={"nesterov": True}),
-            }
+            },
+            architecture=["k", "c"],
         ),
-        "ruled": SearchSpace(mixed, forbidden=[{"c": "b", "k": [1, 2]}], constraints=[_some_product_is_small]),
-        "grid of 64": SearchSpace({"i": Integer(1, 16), "o": Ordinal([1, 10, 100, 1000])}),
-        "grid of 10": SearchSpace({"i": Integer(0, 4), "c": Categorical(["u", "v"])}),
-        "one point": SearchSpace({"only": Constant("here"), "choice": Categorical([7])}),
+        "ruled": SearchSpace(
+            mixed, forbidden=[{"c": "b", "k": [1, 2]}], constraints=[_some_product_is_small], architecture=["c", "k"]
+        ),
+        "grid of 64": SearchSpace({"i": Integer(1, 16), "o": Ordinal([1, 10, 100, 1000])}, architecture=["o"]),
+        "grid of 10": SearchSpace({"i": Integer(0, 4), "c": Categorical(["u", "v"])}, architecture=["i", "c"]),
+        "one point": SearchSpace({"only": Constant("here"), "choice": Categorical([7])}, architecture=["choice"]),
     }
 
 

@@ -114,6 +114,20 @@ def throughput_rows(quick: bool) -> Iterable[Row]:
     return script_rows("throughput: whole loops beside those of peers", "throughput.py", *size)
 
 
+def site_rows(quick: bool) -> Iterable[Row]:
+    title = "sites: overhead, utilisation and recovery on each backend"
+    return script_rows(title, "sites.py", *(["--quick"] if quick else []))
+
+
+def soak_rows(quick: bool) -> Iterable[Row]:
+    title = "soak: memory and cost per trial of a long search; aims: < 2000 bytes, about 1"
+    return script_rows(title, "soak.py", *(["--quick"] if quick else []))
+
+
+def nas_rows(quick: bool) -> Iterable[Row]:
+    return script_rows("nas: searchers of architectures on complete tables", "nas.py", *(["--quick"] if quick else []))
+
+
 def script_rows(title: str, script: str, *arguments: str) -> Iterable[Row]:
     """Run a benchmark that prints a table of its own."""
     print(f"\n{title}\n", flush=True)
@@ -130,6 +144,9 @@ PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "scale": scale_rows,
     "bandits": bandit_rows,
     "throughput": throughput_rows,
+    "sites": site_rows,
+    "soak": soak_rows,
+    "nas": nas_rows,
     "monitor": monitor_rows,
 }
 

@@ -209,6 +209,14 @@ def test_product_joins_spaces_and_keeps_groups() -> None:
         both * 2
 
 
+def test_what_decides_an_architecture_is_a_group() -> None:
+    cell = SearchSpace({"stem": Integer(1, 2), "edge": Integer(0, 4, group="architecture")})
+    assert cell.architecture == ("edge",)
+    assert (cell * SearchSpace({"node": Integer(0, 4)}).grouped("architecture")).architecture == ("edge", "node")
+    assert SearchSpace.from_json(json.loads(json.dumps(cell.to_json()))).architecture == ("edge",)
+    assert SearchSpace({"lr": Float(0, 1)}).architecture == ()
+
+
 def test_json_form_is_the_documented_one() -> None:
     def small(config: dict[str, Any]) -> Any:
         return config["lr"] < 0.09
