@@ -35,8 +35,10 @@ PUBLIC_NAMES = [
     "TrialStatus",
     "__version__",
     "compare",
+    "keep_models",
     "load",
     "load_site",
+    "retrain",
     "search",
     "search_app",
 ]

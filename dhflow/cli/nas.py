@@ -85,6 +85,23 @@ def show(
             _draw(architecture, outputs or (Path(f"{name}.svg"), Path(f"{name}.png")), name)
 
 
+@command.command(cls=Verb, examples=["nas keep digits.h5", "nas keep digits.h5 -n 3 --folder models --prune"])
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option("-n", "--number", type=click.IntRange(1), default=5, show_default=True, help="How many.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="[default: HISTORY.models]")
+@click.option("--prune", is_flag=True, help="Remove the models of all trials from their directories then.")
+def keep(history: Path, *, number: int, folder: Path | None, prune: bool) -> None:
+    """Put the models of the best trials of HISTORY beside it, as files that Keras reads, with their configs.
+
+    Trials leave their models where they train with TrainingSettings(keep_model=True).
+    """
+    from dhflow.api import load
+    from dhflow.kept_models import keep_models
+
+    for path in keep_models(load(history), number, folder=folder, prune=prune):
+        click.echo(path)
+
+
 def _load(text: str) -> tuple[str, ArchitectureSpace | Architecture]:
     """Return what a space is called, and the space; or a network."""
     from dhflow.cli.problem import Reference, load_module

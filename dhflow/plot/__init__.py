@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dhflow.plot.parallel import plot_parallel as plot_parallel
     from dhflow.plot.parameters import plot_parameters as plot_parameters
     from dhflow.plot.pareto import plot_pareto as plot_pareto
+    from dhflow.plot.retraining import plot_retraining as plot_retraining
     from dhflow.plot.surrogate import plot_surrogate as plot_surrogate
     from dhflow.plot.timeline import plot_timeline as plot_timeline
 
@@ -27,6 +28,7 @@ _HOMES = {
     "plot_parallel": "parallel",
     "plot_parameters": "parameters",
     "plot_pareto": "pareto",
+    "plot_retraining": "retraining",
     "plot_surrogate": "surrogate",
     "plot_timeline": "timeline",
 }

@@ -81,16 +81,25 @@ class Proposer:
     options : ProposerOptions
     features : Features
         What the model is told of a config.
+    candidates : Candidates, optional
+        Among what it chooses; the whole space unless given.
     """
 
-    def __init__(self, space: SearchSpace, model: Surrogate, options: ProposerOptions, features: Features) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        model: Surrogate,
+        options: ProposerOptions,
+        features: Features,
+        candidates: Candidates | None = None,
+    ) -> None:
         self.model = model
         self.options = options
         self.level = 1.0
         """At which budget, on the unit scale, configs are to be good; for a model that knows budgets."""
         self.n_fitted = 0
         self._space = space
-        self._candidates = Candidates(space)
+        self._candidates = candidates or Candidates(space)
         self._features = features
         self._hedge = Hedge()
 
@@ -173,7 +182,8 @@ class Proposer:
         places = [self.place(X)]
         scores = rule.scores(belief, places[0])
         for _ in range(_CLIMB_ROUNDS):
-            top = X[np.argpartition(scores, N_INCUMBENTS)[:N_INCUMBENTS]]
+            n_top = min(N_INCUMBENTS, len(X) - 1)
+            top = X[np.argpartition(scores, n_top)[:n_top]] if n_top else X
             more = candidates.neighbours(top, n // 5, rng)
             places.append(self.place(more))
             scores = np.concatenate([scores, rule.scores(belief, places[-1])])

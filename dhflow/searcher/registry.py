@@ -9,6 +9,7 @@ from typing import Any
 
 from dhflow.constraint import Constraint
 from dhflow.errors import SearchError
+from dhflow.searcher.agebo import AgEbo
 from dhflow.searcher.ambs import Ambs
 from dhflow.searcher.asha import Asha, AsyncHyperband, MedianStopping
 from dhflow.searcher.base import Searcher
@@ -18,8 +19,10 @@ from dhflow.searcher.halving import Hyperband, SuccessiveHalving
 from dhflow.searcher.model_hyperband import ModelHyperband
 from dhflow.searcher.nsga2 import Nsga2
 from dhflow.searcher.preset import Auto, GaussianProcessSearch
+from dhflow.searcher.q_learning import QLearning
 from dhflow.searcher.quasi_random import HaltonSearch, LatinHypercubeSearch, SobolSearch
 from dhflow.searcher.random_search import RandomSearch
+from dhflow.searcher.reinforce import Ppo, Reinforce
 from dhflow.searcher.tpe import Tpe
 from dhflow.space import SearchSpace
 
@@ -168,6 +171,8 @@ def _checked_object(searcher: Searcher, space: SearchSpace, options: dict[str, A
 
 
 def _as_json(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
     return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
 
 
@@ -188,6 +193,10 @@ for _each in (
     RegularizedEvolution,
     GeneticSearch,
     Nsga2,
+    Reinforce,
+    Ppo,
+    QLearning,
+    AgEbo,
     SuccessiveHalving,
     Hyperband,
     Asha,

@@ -158,12 +158,18 @@ class TrialContext:
             if self._is_last_written:
                 self._append(to_line((checked, now, values)))
 
-    def should_stop(self) -> bool:
+    def should_stop(self, *, needs_s: float = 0.0) -> bool:
         """Tell whether the trial should end now and return its value so far.
 
         True once the driver asked for it (looked up at most five times a second) or
         :attr:`time_left_s` is used up, and ever after. A trial that was told so and then returns a value is
         STOPPED: its value belongs to the budget that it reported, unless that is the whole budget.
+
+        Parameters
+        ----------
+        needs_s : float
+            How long the trial's next step takes: whether it still fits in before :attr:`time_left_s` is used up,
+            where a trial that returns too late has no value.
         """
         if self._was_told_to_stop:
             return True
@@ -171,7 +177,7 @@ class TrialContext:
         if now >= self._next_stop_check:
             self._next_stop_check = now + STOP_CHECK_INTERVAL_S
             left = self.time_left_s
-            self._was_told_to_stop = (left is not None and left <= 0) or self._has_stop_file()
+            self._was_told_to_stop = (left is not None and left <= needs_s) or self._has_stop_file()
         return self._was_told_to_stop
 
     def _has_stop_file(self) -> bool:

@@ -1,13 +1,15 @@
-"""``dhflow nas show``: what it prints and draws, and what it refuses."""
+"""``dhflow nas``: what it prints and draws, what it keeps, and what it refuses."""
 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dhflow import Float, SearchSpace, TrialContext, search
 from dhflow.nas import Architecture, cnn_chain, stacked_lstm
 
 from .conftest import Run, write
@@ -98,3 +100,20 @@ def test_what_is_refused(here: Path, dhflow: Run, arguments: list[str], complain
     assert ran.code == 1
     assert complaint in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_the_best_models_are_put_beside_the_history(here: Path, dhflow: Run) -> None:
+    space = SearchSpace({"x": Float(0.0, 1.0)})
+
+    def leaving(config: dict[str, Any], trial: TrialContext) -> float:
+        (trial.dir / "model.keras").write_text("a model")
+        return float(config["x"])
+
+    with ThreadPoolExecutor(1) as pool:
+        result = search(leaving, space, searcher="random", seed=1, max_trials=3, site=pool, history=here / "h.h5")
+    name = f"1-trial-{result.best.trial_id}"
+    assert dhflow("nas", "keep", "h.h5", "-n", "1", "--prune").out.split() == [f"h.h5.models/{name}.keras"]
+    assert json.loads((here / "h.h5.models" / f"{name}.json").read_text())["config"] == result.best.config
+    again = dhflow("nas", "keep", "h.h5")
+    assert again.code != 0
+    assert "no trial has left a model" in again.err
