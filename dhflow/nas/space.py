@@ -19,7 +19,7 @@ from dhflow.nas.node import INPUT, OUTPUT
 from dhflow.nas.operation import Identity
 from dhflow.nas.plan import Plan, make_plan
 from dhflow.nas.shape import Shape, read_shape
-from dhflow.space import Parameter, SearchSpace
+from dhflow.space import SearchSpace
 from dhflow.space.choice import Listed
 from dhflow.space.value import show
 
@@ -130,7 +130,7 @@ class ArchitectureSpace(Graph):
         whole = self._known()
         if whole.decisions is None:
             raise SpaceError("there is nothing to choose: add a variable(…) node or an optional_connect(…)", "space")
-        return whole.decisions if distinct else SearchSpace(self._choices, architecture=list(self._choices))
+        return whole.decisions if distinct else SearchSpace(self._choices)
 
     @property
     def size(self) -> int:
@@ -228,7 +228,9 @@ class ArchitectureSpace(Graph):
             values = {name: each.listed for name, each in self._choices.items() if isinstance(each, Listed)}
             default = {name: each.default for name, each in self._choices.items()}
             check_shapes(plan, values, default)
-            self._whole = _Whole(plan, values, _search_space(self._choices, self) if self._choices else None)
+            self._whole = _Whole(
+                plan, values, SearchSpace(self._choices, canonical=self.canonical) if self._choices else None
+            )
         return self._whole
 
     def _choices_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,10 +256,6 @@ class _Whole:
     plan: Plan
     values: Mapping[str, tuple[Any, ...]]
     decisions: SearchSpace | None
-
-
-def _search_space(choices: Mapping[str, Parameter], space: ArchitectureSpace) -> SearchSpace:
-    return SearchSpace(choices, architecture=list(choices), canonical=space.canonical)
 
 
 def _named_shapes(given: object, kind: str) -> Mapping[str, Any]:

@@ -171,6 +171,8 @@ def _checked_object(searcher: Searcher, space: SearchSpace, options: dict[str, A
 
 
 def _as_json(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
     return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
 
 

@@ -18,7 +18,7 @@ from dhflow.space.condition import Activity, BoolArray, by_depth, check_clause
 from dhflow.space.encoding import Encoding, Rows
 from dhflow.space.enumeration import all_cells, count_configs
 from dhflow.space.mutation import mutated
-from dhflow.space.parameter import Parameter
+from dhflow.space.parameter import ARCHITECTURE, Parameter
 from dhflow.space.rule import Constraint, Rules
 from dhflow.space.scale import FloatArray
 from dhflow.space.value import Clause, as_lists, read_clause, show
@@ -45,12 +45,9 @@ class SearchSpace:
         Each takes a config, which it must not change, and returns True where it is allowed.
     starting_points : sequence of mapping
         Configs to try first, besides the default one.
-    architecture : sequence of str
-        Names of the parameters that decide what is built, as opposed to how it is trained; for searchers that
-        treat the two apart.
     canonical : callable, optional
-        Takes a config and returns a text that configs share whose `architecture` is the same in effect; a searcher
-        that repeats no config then repeats no such architecture either. Not part of the JSON form.
+        Takes a config and returns a text that configs share whose :attr:`architecture` is the same in effect; a
+        searcher that repeats no config then repeats no such architecture either. Not part of the JSON form.
 
     Raises
     ------
@@ -80,7 +77,6 @@ class SearchSpace:
         forbidden: Sequence[Mapping[str, Any]] = (),
         constraints: Sequence[Callable[[dict[str, Any]], bool] | Constraint] = (),
         starting_points: Sequence[Mapping[str, Any]] = (),
-        architecture: Sequence[str] = (),
         canonical: Canonical | None = None,
     ) -> None:
         self._parameters = _checked(parameters)
@@ -96,7 +92,6 @@ class SearchSpace:
         self._default = self._rules.point(self._rules.default(), "default")
         points = enumerate(_list(starting_points, "starting_points"))
         self._starting_points = [self._rules.point(each, f"starting_points[{i}]") for i, each in points]
-        self._architecture = _known(architecture, self._parameters)
         self.canonical = canonical
 
     # What it consists of
@@ -128,8 +123,8 @@ class SearchSpace:
 
     @property
     def architecture(self) -> tuple[str, ...]:
-        """The parameters that decide an architecture, in the order of the columns; empty unless declared."""
-        return self._architecture
+        """The parameters of the group ``"architecture"``: what is built, as opposed to how it is trained."""
+        return self.groups.get(ARCHITECTURE, ())
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -238,7 +233,7 @@ class SearchSpace:
         if self.canonical is None:
             return self.keys(X)
         rows = self._rows(X)
-        others = [j for j, name in enumerate(self.names) if name not in self._architecture]
+        others = [j for j, name in enumerate(self.names) if name not in self.architecture]
         exact = rows.index[:, others]
         return [
             row.tobytes() + self.canonical(config).encode()
@@ -354,7 +349,6 @@ class SearchSpace:
             forbidden=self.forbidden,
             constraints=self.constraints,
             starting_points=self._starting_points,
-            architecture=self._architecture,
             canonical=self.canonical,
         )
 
@@ -373,7 +367,6 @@ class SearchSpace:
                 *({**each, **other._default} for each in self._starting_points),
                 *({**self._default, **each} for each in other._starting_points),
             ],
-            architecture=[*self._architecture, *other._architecture],
             canonical=_joined(self.canonical, other.canonical),
         )
 
@@ -406,8 +399,6 @@ class SearchSpace:
             options += f", constraints=[{', '.join(each.name for each in self.constraints)}]"
         if self._starting_points:
             options += f", starting_points={self._starting_points}"
-        if self._architecture:
-            options += f", architecture={list(self._architecture)}"
         return "\n".join(["SearchSpace({", *lines, f"}}{options})"])
 
     # Helpers
@@ -434,14 +425,6 @@ def _checked(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
         when = each.when
         checked[name] = each if when is None else replace(each, when=check_clause(when, parameters, f"{name}.when"))
     return checked
-
-
-def _known(names: object, parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
-    given = _list(names, "architecture")
-    for i, each in enumerate(given):
-        if not isinstance(each, str) or each not in parameters:
-            raise SpaceError(f"there is no parameter {show(each)}", f"architecture[{i}]")
-    return tuple(name for name in parameters if name in given)
 
 
 def _joined(first: Canonical | None, second: Canonical | None) -> Canonical | None:

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from dhflow.constraint import Constraint
 from dhflow.errors import SearchError
 from dhflow.searcher.base import Searcher
-from dhflow.space import Categorical, Constant, Float, Integer, Ordinal, SearchSpace
+from dhflow.space import ARCHITECTURE, Categorical, Constant, Float, Integer, Ordinal, SearchSpace
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import Suggestion, Trial, TrialStatus
 
@@ -44,8 +44,8 @@ def example_spaces() -> dict[str, SearchSpace]:
     mixed = {
         "x": Float(0.0, 1.0),
         "rate": Float(1e-5, 1e-1, log=True),
-        "k": Integer(1, 9),
-        "c": Categorical(["a", "b"]),
+        "k": Integer(1, 9, group=ARCHITECTURE),
+        "c": Categorical(["a", "b"], group=ARCHITECTURE),
     }
     return {
         "mixed": SearchSpace({**mixed, "size": Ordinal.geometric(8, 64, 2), "fixed": Constant(3)}),
@@ -55,12 +55,12 @@ def example_spaces() -> dict[str, SearchSpace]:
                 "momentum": Float(0.0, 0.99, when={"c": "a"}),
                 "nesterov": Categorical([True, False], when={"c": "a"}),
                 "decay": Float(1e-4, 1.0, log=True, when={"nesterov": True}),
-            }
+            },
         ),
         "ruled": SearchSpace(mixed, forbidden=[{"c": "b", "k": [1, 2]}], constraints=[_some_product_is_small]),
-        "grid of 64": SearchSpace({"i": Integer(1, 16), "o": Ordinal([1, 10, 100, 1000])}),
-        "grid of 10": SearchSpace({"i": Integer(0, 4), "c": Categorical(["u", "v"])}),
-        "one point": SearchSpace({"only": Constant("here"), "choice": Categorical([7])}),
+        "grid of 64": SearchSpace({"i": Integer(1, 16), "o": Ordinal([1, 10, 100, 1000], group=ARCHITECTURE)}),
+        "grid of 10": SearchSpace({"i": Integer(0, 4), "c": Categorical(["u", "v"], group=ARCHITECTURE)}),
+        "one point": SearchSpace({"only": Constant("here"), "choice": Categorical([7], group=ARCHITECTURE)}),
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from dhflow.errors import ObjectiveError
 from dhflow.train.attempt_directory import RECORDS, STOP, make_directory
 from dhflow.train.curve import Curve, to_line
+from dhflow.train.deadline import block_ends
 from dhflow.train.line_file import LineFile
 from dhflow.train.task import Task
 from dhflow.trial import Measurement
@@ -59,6 +60,7 @@ class TrialContext:
         self._has_directory = False
         self._temporary: Path | None = None
         self._limit_ends: float | None = None
+        self._block_ends = block_ends()
         self._next_stop_check = 0.0
         self._was_told_to_stop = False
         self.config: dict[str, Any] = dict(task.config)
@@ -115,11 +117,13 @@ class TrialContext:
 
     @property
     def time_left_s(self) -> float | None:
-        """Seconds until the trial's time limit or the study's end, whichever comes first.
+        """Seconds until the trial's time limit, the study's end or that of the worker's batch job, whichever is first.
 
-        Negative once it has passed; None when neither is set.
+        Negative once it has passed; None when nothing of it is known.
         """
         left = []
+        if self._block_ends is not None:
+            left.append(self._block_ends - self._clock())
         if self._task.deadline is not None:
             left.append(self._task.deadline - self._clock())
         if self._limit_ends is not None:

@@ -118,6 +118,40 @@ class TestNsga2OfFew(_Registered):
     options: ClassVar[dict[str, Any]] = {"population": 4, "n_initial": 1, "crossover": 1.0}
 
 
+class TestReinforce(_Registered):
+    searcher = "reinforce"
+
+
+class TestPpo(_Registered):
+    searcher = "ppo"
+
+
+class TestPpoOfFew(_Registered):
+    searcher = "ppo"
+    options: ClassVar[dict[str, Any]] = {
+        "batch_size": 3,
+        "n_epochs": 2,
+        "n_levels": 3,
+        "n_hidden": 5,
+        "max_weight": 1.0,
+    }
+
+
+class TestQLearning(_Registered):
+    searcher = "q_learning"
+    options: ClassVar[dict[str, Any]] = {"n_exploring": 5, "n_annealing": 10}
+
+
+class TestAgEbo(_Registered):
+    searcher = "agebo"
+    options: ClassVar[dict[str, Any]] = {"n_initial": 12}
+
+
+class TestAgEboWithAProcess(_Registered):
+    searcher = "agebo"
+    options: ClassVar[dict[str, Any]] = {"n_initial": 6, "surrogate": "gaussian_process", "population": 5}
+
+
 class TestSuccessiveHalving(_Registered):
     searcher = "successive_halving"
     distinct = False

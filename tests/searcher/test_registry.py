@@ -12,7 +12,7 @@ from dhflow.searcher.ambs import Ambs
 from dhflow.space import Float, SearchSpace
 from dhflow.trial import Suggestion, Trial
 
-SPACE = SearchSpace({"x": Float(0.0, 1.0)})
+SPACE = SearchSpace({"x": Float(0.0, 1.0, group="architecture")})
 
 
 class Middle(Searcher):
@@ -37,7 +37,7 @@ def clean_registry() -> Iterator[None]:
 def test_the_searchers() -> None:
     assert searcher_names() == [
         *("auto", "random", "lhs", "sobol", "halton", "grid", "ambs", "gp", "tpe", "evolution", "genetic"),
-        "nsga2",
+        *("nsga2", "reinforce", "ppo", "q_learning", "agebo"),
         *("successive_halving", "hyperband", "asha", "async_hyperband", "median_stopping", "bohb"),
     ]
     for name in searcher_names():
