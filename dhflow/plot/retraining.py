@@ -40,7 +40,7 @@ def plot_retraining(retraining: Retraining, axes: Axes | None = None, *, as_erro
     found = [each for each in retraining.repeats if each.values]
     if not found:
         raise SearchError("there is nothing to draw: no training has succeeded")
-    axes = look.new_axes(7.0, 4.0) if axes is None else axes
+    axes = look.new_axes(8.0, 4.0) if axes is None else axes
     for i, each in enumerate(found):
         values = np.sort(1.0 - np.array(each.values)) if as_error else np.array(each.values)
         colour = _COLOURS[i % len(_COLOURS)]
@@ -54,5 +54,8 @@ def plot_retraining(retraining: Retraining, axes: Axes | None = None, *, as_erro
     axes.set_ylim(0, 1.02)
     look.tidy(axes, grid="both")
     most = max(len(each.values) for each in found)
-    look.head(axes, "Trained again", f"{most} seeds each; dotted: the mean")
+    axes.set_title("Trained again", loc="left", fontsize=12, color=look.DARK, fontweight="bold")
+    axes.set_title(f"{most} seeds each; dotted: the mean", loc="right", fontsize=9, color="#666666")
+    # Names of networks are long: above the axes they would not fit.
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
     return axes

@@ -39,6 +39,7 @@ class Handle:
     stop_after: int | None = None
     prepared: Any = None
     reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    needs: list[float] = field(default_factory=list)
 
     def __post_init__(self):
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,7 @@ class Handle:
         self.reports.append((step, metrics))
 
     def should_stop(self, *, needs_s=0.0):
+        self.needs.append(needs_s)
         return self.stop_after is not None and len(self.reports) >= self.stop_after
 
 
@@ -144,8 +146,11 @@ def test_early_stopping_and_the_best_network(eager, data, network, tmp_path):
 
 
 def test_a_trial_that_is_told_to_stop_returns_what_it_has(eager, data, network, tmp_path):
-    values = train_and_validate(network, data, Handle(tmp_path / "1", stop_after=2), BASE)
+    trial = Handle(tmp_path / "1", stop_after=2)
+    values = train_and_validate(network, data, trial, BASE)
     assert values["n_epochs"] == 2
+    assert len(trial.needs) == 2
+    assert all(0 < each < 60 for each in trial.needs)  # how long another epoch takes
 
 
 def test_a_time_limit_ends_training(eager, data, network, tmp_path):
