@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format pytest coverage bench clean distclean
+.PHONY: help install demo test lint format pytest chaos coverage bench clean distclean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ format: $(STAMP) ## let ruff put the code into form
 
 pytest: $(STAMP) ## the tests alone; PYTEST_ARGS="-k space" picks some
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+chaos: $(STAMP) ## 200 rounds of random faults, about an hour; DHFLOW_CHAOS_SEED=17 repeats one
+	DHFLOW_CHAOS_ROUNDS=$${DHFLOW_CHAOS_ROUNDS:-200} \
+	    $(BIN)/python -m pytest tests/faults/test_chaos.py -p no:randomly $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## the tests with branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)

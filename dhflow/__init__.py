@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dhflow.comparison import compare as compare
     from dhflow.errors import DhflowError as DhflowError
     from dhflow.flow.site import load_site as load_site
+    from dhflow.kept_models import keep_models as keep_models
+    from dhflow.post_training import retrain as retrain
     from dhflow.problem import Budget as Budget
     from dhflow.problem import Problem as Problem
     from dhflow.result import Result as Result
@@ -46,12 +48,14 @@ _HOMES = {
     "DhflowError": "errors",
     "Float": "space",
     "Integer": "space",
+    "keep_models": "kept_models",
     "load": "api",
     "load_site": "flow.site",
     "Normal": "space",
     "Ordinal": "space",
     "Problem": "problem",
     "Result": "result",
+    "retrain": "post_training",
     "search": "api",
     "search_app": "api",
     "Searcher": "searcher",

@@ -21,11 +21,19 @@ from typing import Any, Literal, NamedTuple
 from parsl import Config
 from parsl.addresses import address_by_interface
 from parsl.executors import HighThroughputExecutor
+from parsl.executors.status_handling import BlockProviderExecutor
+from parsl.jobs.error_handlers import simple_error_handler, windowed_error_handler
+from parsl.jobs.states import JobState, JobStatus
 from parsl.logconfigs.file import FileLogging
 from parsl.providers.base import ExecutionProvider
 
 ENVIRONMENT = "DHFLOW_SITE_"
 """What the variables begin with from which ``fresh_config`` reads the arguments of ``make_config``."""
+
+BLOCK_ENDS = "DHFLOW_BLOCK_ENDS"
+"""Variable that tells a block's workers when its scheduler will end it, in UTC epoch seconds."""
+
+_MAX_FAILED_BLOCKS = 3
 
 _GRACE_S = 60
 """Left at a block's end for results to travel and workers to stop."""
@@ -165,6 +173,12 @@ def thread_limits(threads: int) -> str:
     return "\n".join(f"export {name}=${{{name}:-{threads}}}" for name in _THREAD_VARIABLES)
 
 
+def block_end(walltime: str) -> str:
+    """Return the shell line that notes, when a block starts, when its walltime will be over."""
+    seconds = walltime_seconds(walltime)
+    return f"export {BLOCK_ENDS}=$(($(date +%s) + {seconds - seconds % 60}))"
+
+
 def worker_environment(worker_init: str, *lines: str) -> str:
     """Return the shell lines that run on a node before its workers.
 
@@ -253,6 +267,34 @@ def at_least_one(**counts: int) -> None:
             raise ValueError(f"{name} must be at least 1, not {value}")
 
 
+class FailedBlocks:
+    """Decides, as Parsl's ``block_error_handler``, when an executor is given up because of blocks that fail.
+
+    Parsl's own gives an executor up for good as soon as every block that it ever had has failed: after one killed
+    manager or one lost node, where there is one block at a time. Here the first blocks must all fail before
+    anything came back from them, or three blocks in a row.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._n_in_a_row = 0
+        self._n_ended = 0
+
+    def __call__(self, executor: BlockProviderExecutor, status: dict[str, JobStatus]) -> None:
+        """Look at the blocks; called after each poll of their scheduler."""
+        n_ended = executor._task_counter - executor.outstanding()  # type: ignore[attr-defined]
+        if n_ended == 0:
+            simple_error_handler(executor, status)
+            return
+        failed = {block for block, each in status.items() if each.state in (JobState.FAILED, JobState.MISSING)}
+        for _ in failed - self._known:
+            self._n_in_a_row = 1 if n_ended > self._n_ended else self._n_in_a_row + 1
+            self._n_ended = n_ended
+        self._known |= failed
+        if self._n_in_a_row >= _MAX_FAILED_BLOCKS:
+            windowed_error_handler(executor, {each: status[each] for each in failed}, _MAX_FAILED_BLOCKS)
+
+
 def check_blocks(nodes: int, min_blocks: int, max_blocks: int) -> dict[str, int]:
     """Return the provider's arguments for so many blocks of so many nodes.
 
@@ -296,6 +338,7 @@ def make_config(
         heartbeat_period=heartbeat_s,
         heartbeat_threshold=max(8, 8 * heartbeat_s),
         drain_period=drain_s,
+        block_error_handler=FailedBlocks(),
         interchange_launch_cmd=interchange_command(),
         provider=provider,
     )
@@ -320,5 +363,6 @@ def _parse(variable: str, text: str, wanted: Any) -> Any:
         try:
             return int(text)
         except ValueError:
-            raise ValueError(f"{variable} must be a whole number, not {text!r}") from None
+            if str not in kinds:
+                raise ValueError(f"{variable} must be a whole number, not {text!r}") from None
     return text

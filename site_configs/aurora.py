@@ -112,6 +112,7 @@ def make_config(
         scheduler_options="\n".join((f"#PBS -l filesystems={filesystems}", scheduler_options)),
         worker_init=_block.worker_environment(
             worker_init,
+            _block.block_end(walltime),
             "export TMPDIR=/tmp",
             "export ZE_FLAT_DEVICE_HIERARCHY=FLAT",
             'cd "$PBS_O_WORKDIR"',

@@ -94,7 +94,9 @@ def make_config(
         partition=queue,
         qos=qos,
         gpus_per_node=8,
-        worker_init=_block.worker_environment(worker_init, _block.thread_limits(max(1, 56 // slots.count))),
+        worker_init=_block.worker_environment(
+            worker_init, _block.block_end(walltime), _block.thread_limits(max(1, 56 // slots.count))
+        ),
         # One manager on each node, which sees all of it: Parsl itself shares cores and GPUs out.
         launcher=SrunLauncher(overrides="--cpus-per-task=56 --cpu-bind=none --gpu-bind=none"),
         walltime=walltime,

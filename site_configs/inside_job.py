@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import runpy
+import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -67,7 +69,8 @@ def make_config(
     launcher_options : str, optional
         For that command; by default ``--ppn 1`` for mpiexec and ``--cpu-bind=none --overlap`` for srun.
     time_left_s : int, optional
-        Until the job ends. Slurm says it to its jobs, PBS does not.
+        Until the job ends; a search ends before it, so that it can be taken up again. Slurm says it to its jobs,
+        PBS does not.
     longest_trial_s : int, optional
         With it no trial is started that the job's end would cut off.
     address : str
@@ -87,22 +90,28 @@ def make_config(
     else:
         _block.at_least_one(trials_per_node=trials_per_node)
         slots = _block.Slots([], "none", trials_per_node)
+    ends_at = _ends_at(time_left_s)
     provider = LocalProvider(
-        worker_init=_block.worker_environment(worker_init),
+        worker_init=_block.worker_environment(
+            worker_init, "" if ends_at is None else f"export {_block.BLOCK_ENDS}={ends_at}"
+        ),
         launcher=_launcher(_scheduler() if launcher == "auto" else launcher, launcher_options),
         **_block.check_blocks(nodes or nodes_of_job(), 1, 1),
     )
+    # Not Parsl's: dhflow reads it, and ends a search before its own job is ended.
+    provider.ends_at = ends_at
     config = _block.make_config(
         "inside_job",
         provider,
         slots,
         address=address,
-        drain_s=_drain_s(time_left_s, longest_trial_s),
+        drain_s=_drain_s(ends_at, longest_trial_s),
         heartbeat_s=heartbeat_s,
         cpu_affinity=cpu_affinity,
         run_dir=run_dir,
     )
-    config.strategy = "none"  # the one block is there from the start
+    if longest_trial_s is not None:
+        config.strategy = "none"  # workers that have stopped before the job's end are not started again
     return config
 
 
@@ -132,11 +141,25 @@ def _launcher(command: str, options: str | None) -> Launcher:
     return SingleNodeLauncher()
 
 
-def _drain_s(time_left_s: int | None, longest_trial_s: int | None) -> int | None:
-    end = os.environ.get("SLURM_JOB_END_TIME")
-    if time_left_s is None and end is not None:
-        time_left_s = int(end) - int(time.time())
-    if time_left_s is None or longest_trial_s is None:
+def _ends_at(time_left_s: int | None) -> int | None:
+    """Return when the surrounding job will end, in UTC epoch seconds, as far as that can be known."""
+    if time_left_s is not None:
+        return int(time.time()) + time_left_s
+    if "PBS_NODEFILE" in os.environ or "SLURM_JOB_ID" not in os.environ:
         return None
-    hours, rest = divmod(time_left_s, 3600)
+    if "SLURM_JOB_END_TIME" in os.environ:
+        return int(os.environ["SLURM_JOB_END_TIME"])
+    # Slurm before 23.02 does not say it to its jobs, but to whoever asks.
+    asked = ["squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%e"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout
+        return int(datetime.fromisoformat(said.strip()).timestamp())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def _drain_s(ends_at: int | None, longest_trial_s: int | None) -> int | None:
+    if ends_at is None or longest_trial_s is None:
+        return None
+    hours, rest = divmod(ends_at - int(time.time()), 3600)
     return int(_block.drain_period(f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}", longest_trial_s))

@@ -61,7 +61,7 @@ def make_config(
         pool = _processes(n_workers, cores_per_worker or max(1, cores // n_workers), heartbeat_s, worker_init)
     return Config(
         executors=[pool],
-        strategy="none",
+        strategy="simple",  # not "none": workers that are lost all at once are started again
         strategy_period=0.2,  # the first block is only looked at after this long
         retries=0,
         usage_tracking=0,
@@ -87,6 +87,7 @@ def _processes(n_workers: int, threads: int, heartbeat_s: int, worker_init: str)
         heartbeat_threshold=max(8, 4 * heartbeat_s),
         interchange_launch_cmd=_block.interchange_command(),
         launch_cmd=_worker_command(),
+        block_error_handler=_block.FailedBlocks(),
         provider=LocalProvider(
             init_blocks=1,
             min_blocks=1,

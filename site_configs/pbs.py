@@ -111,7 +111,10 @@ def make_config(
         select_options=select,
         scheduler_options=scheduler_options,
         worker_init=_block.worker_environment(
-            worker_init, 'cd "$PBS_O_WORKDIR"', _block.thread_limits(max(1, cpus_per_node // slots.count))
+            worker_init,
+            _block.block_end(walltime),
+            'cd "$PBS_O_WORKDIR"',
+            _block.thread_limits(max(1, cpus_per_node // slots.count)),
         ),
         launcher=MpiExecLauncher(bind_cmd="--cpu-bind", overrides=mpiexec_options),
         cpus_per_node=cpus_per_node,

@@ -94,7 +94,9 @@ def make_config(
         qos=queue,
         constraint=constraint,
         gpus_per_node=4,
-        worker_init=_block.worker_environment(worker_init, _block.thread_limits(max(1, 128 // slots.count))),
+        worker_init=_block.worker_environment(
+            worker_init, _block.block_end(walltime), _block.thread_limits(max(1, 128 // slots.count))
+        ),
         # One manager on each node, which sees all of it: Parsl itself shares cores and GPUs out.
         launcher=SrunLauncher(overrides="--cpus-per-task=128 --cpu-bind=none --gpu-bind=none"),
         walltime=walltime,

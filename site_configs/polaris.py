@@ -110,6 +110,7 @@ def make_config(
         scheduler_options="\n".join((f"#PBS -l filesystems={filesystems}", scheduler_options)),
         worker_init=_block.worker_environment(
             worker_init,
+            _block.block_end(walltime),
             "export TMPDIR=/tmp",
             'cd "$PBS_O_WORKDIR"',
             _block.thread_limits(max(1, 64 // slots.count)),

@@ -35,8 +35,10 @@ PUBLIC_NAMES = [
     "TrialStatus",
     "__version__",
     "compare",
+    "keep_models",
     "load",
     "load_site",
+    "retrain",
     "search",
     "search_app",
 ]
@@ -160,6 +162,8 @@ def test_the_wheel_holds_what_it_needs(wheel: Path):
         "dhflow/py.typed",
         "dhflow/site_configs/laptop.py",
         "dhflow/site_configs/_block.py",
+        "dhflow/site_configs/globus_endpoint/user_config_template.yaml.j2",
+        "dhflow/site_configs/globus_endpoint/user_config_schema.json",
         "dhflow/history/FORMAT.md",
     ):
         assert each in names

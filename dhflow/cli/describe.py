@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +12,7 @@ from dhflow.cli.report import spread
 from dhflow.constraint import is_feasible
 from dhflow.errors import UnknownTrialError
 from dhflow.flow.outcome import INTERRUPTED
-from dhflow.flow.run_directory import attempt_path, run_path
+from dhflow.flow.run_directory import attempt_path, owner_of, run_path
 from dhflow.flow.standing import FULL_BUDGET
 from dhflow.trial import TrialFailure, TrialStatus
 
@@ -92,29 +89,9 @@ def failure_groups(result: Result) -> list[FailureGroup]:
 
 def owner(result: Result) -> dict[str, Any] | None:
     """Return who runs the study now, as its run directory says: host and process id; None if nobody does."""
-    if result.history is None:
-        return None
-    try:
-        found = json.loads((run_path(result.history) / "owner.json").read_text())
-    except (OSError, ValueError):
-        return None
     sessions = result.record.sessions
     is_open = bool(sessions) and sessions[-1][1] is None
-    return found if is_open and isinstance(found, dict) and _may_live(found) else None
-
-
-def _may_live(owner: dict[str, Any]) -> bool:
-    """Tell whether a process may be alive; one on another host cannot be asked."""
-    pid = owner.get("pid")
-    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    return owner_of(result.history) if is_open and result.history is not None else None
 
 
 def attempt_directory(result: Result, trial: Trial, attempt: Attempt) -> Path | None:

@@ -1,6 +1,7 @@
 """The entry point: finds the verb, and turns what goes wrong into one message and an exit code.
 
-Exit codes: 0 done, 1 an error, 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+Exit codes: 0 done, 1 an error, 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
+129 after SIGHUP (a closed terminal).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import click
@@ -28,12 +29,14 @@ VERBS = {
     "export": "Write a history as CSV, Parquet or JSON.",
     "plot": "Draw a history.",
     "compare": "Compare searchers on a problem, several runs each.",
+    "nas": "Show a network of an architecture space.",
     "enqueue": "Add a config of your own to a history; it runs first at resume.",
     "sites": "List the sites and their arguments; check one.",
     "doctor": "Check this installation, this file system and a site.",
 }
 
-_INTERRUPTED, _TERMINATED = 130, 143
+_INTERRUPTED = 130
+_EXIT_CODES = {"SIGTERM": 143, "SIGHUP": 129}
 _EXIT_GRACE_S = 2.0
 
 
@@ -111,8 +114,9 @@ def _exit_code(error: BaseException) -> int | None:
         case KeyboardInterrupt() | click.Abort():
             # click puts an Abort in place of a KeyboardInterrupt.
             reason = str(error.__cause__ or error) or "interrupted"
-            click.echo(f"dhflow: {reason}", err=True)
-            return _TERMINATED if "SIGTERM" in reason else _INTERRUPTED
+            with suppress(OSError):  # the terminal may be closed
+                click.echo(f"dhflow: {reason}", err=True)
+            return next((code for name, code in _EXIT_CODES.items() if name in reason), _INTERRUPTED)
         case BrokenPipeError():
             # Whoever read our output has gone (`dhflow show h.h5 | head`); nothing is left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -132,19 +136,21 @@ def _message(error: BaseException) -> str:
 
 
 class _Terminable:
-    """SIGTERM ends a verb as Ctrl-C does: what is open is closed. A running search has handlers of its own."""
+    """SIGTERM and SIGHUP end a verb as Ctrl-C does: what is open is closed. A running search has its own handlers."""
 
     def __enter__(self) -> None:
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._stop)
+            for each in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(each) == signal.SIG_DFL:  # nohup has SIGHUP ignored
+                    self._before[each] = signal.signal(each, self._stop)
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _stop(self, number: int, frame: object) -> None:
-        raise KeyboardInterrupt("ended by SIGTERM")
+        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
 
 
 class _StderrHandler(logging.Handler):

@@ -95,7 +95,7 @@ def load_problem(reference: Reference) -> tuple[Problem, Reference]:
     """
     from dhflow.problem import Problem
 
-    module = _load_module(reference)
+    module = load_module(reference)
     found = getattr(module, reference.name, None)
     if not isinstance(found, Problem):
         raise SearchError(_no_problem(module, reference, found))
@@ -122,7 +122,14 @@ def warn_if_changed(before: Reference, now: Reference) -> None:
         )
 
 
-def _load_module(reference: Reference) -> ModuleType:
+def load_module(reference: Reference) -> ModuleType:
+    """Load the module or file that a reference names.
+
+    Raises
+    ------
+    ExecutionError
+        If it cannot be loaded; says the user's line.
+    """
     if reference.file:
         from dhflow.train import load_file_module
 

@@ -74,7 +74,7 @@ def run(plan: Plan) -> None:
     DhflowError
         Of the search; what to do next is among its notes.
     KeyboardInterrupt
-        After Ctrl-C or SIGTERM, with everything recorded; its text says how to go on.
+        After Ctrl-C, SIGTERM or SIGHUP, with everything recorded; its text says how to go on.
     """
     from dhflow.history import exists
 

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SiteError
-from dhflow.flow.pool import report_exits, size_of
+from dhflow.flow.job_notes import SCHEDULER_COMMANDS
+from dhflow.flow.pool import size_of, use_own_parts
 from dhflow.flow.text import count
 
 if TYPE_CHECKING:
     from parsl import Config
-
-SCHEDULER_COMMANDS = {"slurm": ("sbatch", "squeue", "scancel"), "pbspro": ("qsub", "qstat", "qdel")}
-"""What Parsl's providers call, by their labels."""
 
 _UNKNOWN_PORT = "PORT"
 """Chosen when the kernel starts."""
@@ -111,7 +109,7 @@ def _write_script(executor: Any, run_directory: Path, folder: Path) -> tuple[str
 
 def _prepare(executor: Any, run_directory: Path) -> None:
     """Fill in what an executor only knows once it has started."""
-    report_exits(executor)
+    use_own_parts(executor)
     executor.run_dir = str(run_directory)
     executor.worker_port = executor.worker_port or _UNKNOWN_PORT
     executor.cert_dir = f"{executor.logdir}/certificates" if executor.encrypted else None

@@ -12,8 +12,11 @@ from typing import Any
 
 from dhflow.constraint import Constraint
 from dhflow.errors import ExecutionError, ObjectiveError
+from dhflow.flow import globus
 from dhflow.flow.message import Finished, Lost
+from dhflow.flow.overtaken import Overtaken
 from dhflow.flow.pool import Pool
+from dhflow.flow.resources import Resources, resources_of
 from dhflow.flow.run_directory import RunDirectory, workers_path
 from dhflow.objective import Objective, read_returned
 from dhflow.train import (
@@ -37,6 +40,13 @@ HARVEST_AFTER_S = 3.0
 THREAD_GRACE_S = 0.5
 UNHEARD_S = 30.0
 """Beyond its limit and the grace, a trial whose worker says nothing counts as ended."""
+
+
+_FIRST_LOOK_S = 10.0
+"""An attempt is first looked at this long after its begin, or sooner."""
+
+_LONGEST_GAP_S, _LONGEST_GAP_PER_TRIAL_S = 3.5, 0.01
+"""When the last look was longer ago than this, the driver was stopped, and its threads with it (Ctrl-Z)."""
 
 
 class Call(ABC):
@@ -79,42 +89,63 @@ class EvaluateCall(Call):
     pool : Pool
     settings : EvaluationSettings
     run_directory : RunDirectory
+    resources : mapping or callable, optional
+        What each trial asks of a Parsl executor; see :mod:`dhflow.flow.resources`.
     """
 
-    def __init__(self, pool: Pool, settings: EvaluationSettings, run_directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        settings: EvaluationSettings,
+        run_directory: RunDirectory,
+        resources: Resources | None = None,
+    ) -> None:
         self._pool = pool
+        self._resources = resources
         self._settings = settings
         self._packed_settings = pack_settings(settings)
         self._directory = run_directory
         self._notes = WorkerNotes(workers_path(run_directory.path))
         self._open: dict[int, int] = {}
+        self._begun: dict[int, float] = {}
+        self._submitted: dict[int, float] = {}
+        self._looked_at = time.monotonic()
+        self._awake_s = 0.0
+        self._overtaken = Overtaken()
 
     def submit(self, trial: Trial, parent: Trial | None, deadline: float | None) -> Future[Any]:  # noqa: D102 - see Call
         number = self._open[trial.trial_id] = len(trial.attempts)
+        self._submitted[trial.trial_id] = self._awake_s
+        shares_files = self._pool.shares_files
         task = Task(
             trial_id=trial.trial_id,
             attempt=number,
             config=trial.config,
             budget=trial.budget,
             seed=trial.seed,
-            directory=self._directory.attempt(trial.trial_id, number),
+            directory=self._directory.attempt(trial.trial_id, number) if shares_files else None,
             # Its last attempt is the one that ended it: an earlier one was lost.
-            continues=None if parent is None else str(self._directory.last_attempt(parent)),
+            continues=str(self._directory.last_attempt(parent)) if shares_files and parent is not None else None,
             deadline=deadline,
             settings=self._settings,
         )
         if self._pool.is_in_process:
             return self._pool.executor.submit(evaluate, task)
         packed = pack_task(task, self._packed_settings)
+        asked = {} if self._resources is None else resources_of(self._resources, trial.config)
         if trial.priority and self._pool.takes_priority:
-            urgency = {"priority": trial.priority}
-            return self._pool.executor.submit(evaluate_packed, packed, parsl_resource_specification=urgency)
-        return self._pool.executor.submit(evaluate_packed, packed)
+            asked["priority"] = trial.priority
+        specification = {"parsl_resource_specification": asked} if asked else {}
+        future = self._pool.executor.submit(evaluate_packed, packed, **specification)
+        if not shares_files:
+            self._overtaken.submitted(trial.trial_id, number, future)
+        return future
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
         error = future.exception()
+        self._overtaken.ended(trial.trial_id, len(trial.attempts))
         if error is None:
-            self._open.pop(trial.trial_id, None)
+            self._forget(trial.trial_id)
             result = future.result()
             return Finished(result if self._pool.is_in_process else unpack_result(result))
         self._notes.refresh(self._open)
@@ -122,23 +153,47 @@ class EvaluateCall(Call):
         if harvested is not None:  # the worker died after its work was done
             return Finished(harvested)
         _refuse_fatal(error)
-        return self._lost(trial, error)
+        if self._pool.failure:  # an executor that was given up refuses what it is handed with errors of many kinds
+            raise ExecutionError(f"no more trials can run: {self._pool.failure}") from error
+        failure = globus.too_large(error)
+        return self._lost(trial, error) if failure is None else Finished(_failed(trial, failure))
 
     def look_after(self, running: Sequence[Trial]) -> list[Finished | Lost]:
-        """Harvest results that the executor lost, and notice attempts that outlived their limit unheard."""
+        """Harvest results that the executor lost, and notice attempts that outlived their limit unheard.
+
+        Raises
+        ------
+        ExecutionError
+            If no trial can run any more.
+        """
+        if self._pool.failure:
+            raise ExecutionError(f"no more trials can run: {self._pool.failure}")
+        self._pool.mind_clock()
+        self._follow_time(len(running))
         now = time.time()
-        if not any(now - each.attempts[-1].submitted_at > HARVEST_AFTER_S for each in running):
+        if not any(abs(now - each.attempts[-1].submitted_at) > HARVEST_AFTER_S for each in running):
             return []
         self._notes.refresh(self._open)
         found = (self._look_after(each, now) for each in running)
         return [each for each in found if each is not None]
 
+    def _forget(self, trial_id: int) -> None:
+        for each in (self._open, self._submitted, self._begun):
+            each.pop(trial_id, None)
+
+    def _follow_time(self, n_running: int) -> None:
+        before, self._looked_at = self._looked_at, time.monotonic()
+        gap_s = self._looked_at - before
+        if gap_s < _LONGEST_GAP_S + _LONGEST_GAP_PER_TRIAL_S * n_running:
+            self._awake_s += gap_s
+
     def _look_after(self, trial: Trial, now: float) -> Finished | Lost | None:
         noted = self._notes.result(trial.trial_id, len(trial.attempts))
         if noted is None:
-            return self._unheard(trial, now)
+            return self._unheard(trial)
         # A worker killed in its next trial takes the last result with it: HTEX sends from a thread of the worker.
-        result = self._harvest(trial) if now - noted.ended_at > HARVEST_AFTER_S else None
+        # Either way: a clock that was put back must not keep the result for as long.
+        result = self._harvest(trial) if abs(now - noted.ended_at) > HARVEST_AFTER_S else None
         return None if result is None else Finished(result)
 
     def _harvest(self, trial: Trial) -> TrialResult | None:
@@ -146,16 +201,24 @@ class EvaluateCall(Call):
         result = self._notes.result(trial.trial_id, number)
         if result is None:
             return None
-        self._open.pop(trial.trial_id, None)
+        self._forget(trial.trial_id)
         return replace(result, measurements=read_measurements(self._directory.last_attempt(trial)))
 
-    def _unheard(self, trial: Trial, now: float) -> Lost | None:
+    def _unheard(self, trial: Trial) -> Lost | None:
         limit_s, number = self._settings.timeout_s, len(trial.attempts)
+        if limit_s is None:
+            return None
+        if not self._pool.shares_files:
+            return self._forgotten(trial, limit_s)
         start = self._notes.start(trial.trial_id, number)
-        if limit_s is None or start is None:
+        if start is None:
             return None
         grace_s = THREAD_GRACE_S if self._pool.is_in_process else self._settings.timeout_grace_s + UNHEARD_S
-        if now - start.time < limit_s + grace_s:
+        # From when we first saw it begin, by a clock that does not jump: a laptop may sleep, a clock be set.
+        since_submitted_s = self._awake_s - self._submitted.get(trial.trial_id, 0.0)
+        age_s = min(max(0.0, time.time() - start.time), _FIRST_LOOK_S, since_submitted_s)
+        begun = self._begun.setdefault(trial.trial_id, self._awake_s - age_s)
+        if self._awake_s - begun < limit_s + grace_s:
             return None
         directory = self._directory.last_attempt(trial)
         failure = TrialFailure(
@@ -164,7 +227,7 @@ class EvaluateCall(Call):
             host=start.host,
             last_step=last_step(directory),
         )
-        self._open.pop(trial.trial_id, None)
+        self._forget(trial.trial_id)
         return Lost(
             trial.trial_id,
             number,
@@ -175,17 +238,33 @@ class EvaluateCall(Call):
             keeps_slot=self._pool.is_in_process,
         )
 
+    def _forgotten(self, trial: Trial, limit_s: float) -> Lost | None:
+        """Give up an attempt that began so long ago that its worker would have ended it."""
+        if self._overtaken.overtaken_for_s(trial.trial_id) < limit_s + self._settings.timeout_grace_s + UNHEARD_S:
+            return None
+        number = len(trial.attempts)
+        self._overtaken.ended(trial.trial_id, number)
+        self._forget(trial.trial_id)
+        failure = TrialFailure(
+            "TrialLostError", f"no word of it, though its limit is {limit_s:g} s and later trials came home long ago"
+        )
+        return Lost(trial.trial_id, number, failure)
+
     def _lost(self, trial: Trial, error: BaseException) -> Lost:
         number, directory = len(trial.attempts), self._directory.last_attempt(trial)
         start = self._notes.start(trial.trial_id, number)
         self._notes.save_output(trial.trial_id, number, directory)
-        self._open.pop(trial.trial_id, None)
+        self._forget(trial.trial_id)
         reached = last_step(directory)
         host = start.host if start else str(getattr(error, "hostname", ""))
         signal = self._pool.exit_signal(host, start.pid) if start else ""
         how = f" ({signal})" if signal else ""
         failure = TrialFailure(
-            "TrialLostError", f"the worker was lost{how}: {error}", host=host, signal=signal, last_step=reached
+            "TrialLostError",
+            f"the worker was lost{how}: {globus.text_of(error)}",
+            host=host,
+            signal=signal,
+            last_step=reached,
         )
         last_words = self._notes.last_words(trial.trial_id, number)
         if start and last_words:
@@ -231,14 +310,11 @@ class AppCall(Call):
         return future
 
     def read(self, trial: Trial, future: Future[Any]) -> Finished | Lost:  # noqa: D102 - see Call
-        number, submitted_at = len(trial.attempts), trial.attempts[-1].submitted_at
         error = future.exception()
         if error is not None and _is_loss(error):
             _refuse_fatal(error)
             failure = TrialFailure("TrialLostError", str(error), host=str(getattr(error, "hostname", "")))
-            return Lost(trial.trial_id, number, failure)
-        # Parsl does not say when the app began; its submission is the nearest known moment.
-        result = TrialResult(trial.trial_id, number, TrialStatus.FAILED, submitted_at, time.time())
+            return Lost(trial.trial_id, len(trial.attempts), failure)
         try:
             values, metrics = read_returned(future.result(), self._objectives, self._constraints)
         except ObjectiveError as wrong:
@@ -246,8 +322,15 @@ class AppCall(Call):
         except Exception as raised:  # noqa: BLE001 - whatever the user's app raises is that trial's failure
             failure = _failure_of(raised)
         else:
-            return Finished(replace(result, status=TrialStatus.COMPLETED, values=values, metrics=metrics))
-        return Finished(replace(result, failure=failure))
+            ended = _failed(trial, None)
+            return Finished(replace(ended, status=TrialStatus.COMPLETED, values=values, metrics=metrics))
+        return Finished(_failed(trial, failure))
+
+
+def _failed(trial: Trial, failure: TrialFailure | None) -> TrialResult:
+    # Nobody says when the attempt began; its submission is the nearest known moment.
+    begun = trial.attempts[-1].submitted_at
+    return TrialResult(trial.trial_id, len(trial.attempts), TrialStatus.FAILED, begun, time.time(), failure=failure)
 
 
 def _failure_of(error: Exception) -> TrialFailure:
@@ -266,3 +349,4 @@ def _is_loss(error: BaseException) -> bool:
 def _refuse_fatal(error: BaseException) -> None:
     if isinstance(error, BrokenExecutor) or type(error).__name__ in _FATAL:
         raise ExecutionError(f"no more trials can run: {error}") from error
+    globus.refuse_fatal(error)

@@ -293,7 +293,12 @@ class Driver:
 
     def _look_after_running(self) -> None:
         """Find attempts that have ended without their futures knowing it."""
-        for found in self._call.look_after([self.loop.record.trials[each] for each in self.loop.running]):
+        try:
+            ended = self._call.look_after([self.loop.record.trials[each] for each in self.loop.running])
+        except ExecutionError as error:
+            self.post(self._fail(error))
+            return
+        for found in ended:
             if isinstance(found, Lost) and found.keeps_slot:
                 self._hanging.add((found.trial_id, found.attempt))
                 _log.warning(

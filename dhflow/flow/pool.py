@@ -6,11 +6,13 @@ A site name or file, a ``parsl.Config``, a loaded ``DataFlowKernel`` or any ``Ex
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import ExecutionError, SiteError
+from dhflow.flow.blocks import BlockWatch
+from dhflow.flow.globus import is_globus
+from dhflow.flow.job_notes import JobNotes
+from dhflow.flow.routing import Route, RoutingExecutor
 from dhflow.flow.site import load_site, site_arguments
 from dhflow.flow.worker_pool import exit_signal
 
@@ -57,8 +63,21 @@ class Pool:
         Whether :meth:`close` closes it.
     is_in_process : bool
         Whether its workers are threads of this process.
+    jobs : JobNotes, optional
+        Names the batch jobs that this process has to cancel.
+    blocks : BlockWatch, optional
+        Knows what waits in the queue of a scheduler.
+    parsl_executors : sequence
+        The kernel's executors in use.
+    ends_at : float, optional
+        UTC epoch seconds when the job ends in which this process itself runs.
+    shares_files : bool
+        Whether its workers see the files of this machine; else all that they need and all that they
+        leave travels with the trial.
     takes_priority : bool
         Whether the executor lets urgent tasks pass others that wait in it.
+    needs_resources : bool
+        Whether the executor takes no task without knowing how wide it is.
     """
 
     executor: Executor
@@ -70,12 +89,29 @@ class Pool:
     kernel: DataFlowKernel | None = None
     owns: bool = False
     is_in_process: bool = False
+    jobs: JobNotes | None = None
+    blocks: BlockWatch | None = None
+    parsl_executors: Sequence[Any] = ()
+    ends_at: float | None = None
+    shares_files: bool = True
     takes_priority: bool = False
+    needs_resources: bool = False
 
     def exit_signal(self, host: str, pid: int) -> str:
         """Return what ended a worker process ("SIGKILL", "exit 1"), or "" where nobody noted it."""
         noted = (exit_signal(each, host, pid) for each in self.log_directories)
         return next((each for each in noted if each), "")
+
+    @property
+    def failure(self) -> str:
+        """Why no trial will ever run here again, or ""."""
+        return next(filter(None, map(_failure_of, self.parsl_executors)), "")
+
+    def mind_clock(self) -> None:
+        """Let Parsl look at its blocks also after the clock was put back: it waits until the time of its last look."""
+        for each in self.parsl_executors:
+            if getattr(each, "_last_poll_time", 0.0) > time.time():
+                each._last_poll_time = 0.0
 
     def close(self, *, abandoned: int = 0) -> None:
         """Close what dhflow opened; `abandoned` trials may still hang in it."""
@@ -90,6 +126,8 @@ class Pool:
         closing.join(1.0 if abandoned and not self.can_kill else CLEANUP_TIMEOUT_S)
         if closing.is_alive():
             _log.warning("%s has not closed: a trial still hangs in it", self.description)
+        elif self.jobs is not None:
+            self.jobs.forget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +140,13 @@ class PoolPlan:
         Whether its workers are threads of this process, which share the objective with it.
     start : callable
         Makes the pool.
+    shares_files : bool
+        Whether its workers see the files of this machine.
     """
 
     is_in_process: bool
     start: Callable[[], Pool]
+    shares_files: bool = True
 
     def open(self) -> Pool:
         """Start the workers.
@@ -118,7 +159,7 @@ class PoolPlan:
             If the executor does not say how many workers it has.
         """
         pool = self.start()
-        pool.is_in_process = self.is_in_process
+        pool.is_in_process, pool.shares_files = self.is_in_process, self.shares_files
         if pool.n_slots < 1:
             pool.close()
             raise SiteError(f"{pool.description} {_UNKNOWN_SLOTS}", "workers")
@@ -158,12 +199,13 @@ def plan_pool(
         raise SiteError(f"workers must be at least 1, it is {workers}", "workers")
     if isinstance(site, str | Path):
         config = _load_named(site, dict(site_set or {}), run_directory)
-        return _plan_config(config, executors, workers, f"site {str(site)!r}")
+        return _plan_config(config, executors, workers, f"site {str(site)!r}", run_directory)
     if site_set:
         raise SiteError("site_set goes with a site's name or file, not with an object", next(iter(site_set)))
     if isinstance(site, Executor):
-        return PoolPlan(isinstance(site, ThreadPoolExecutor), lambda: _wrap_executor(site, workers))
-    return _plan_parsl_object(site, executors, workers)
+        start = functools.partial(_wrap_executor, site, workers)
+        return PoolPlan(isinstance(site, ThreadPoolExecutor), start, not is_globus(site))
+    return _plan_parsl_object(site, executors, workers, run_directory)
 
 
 def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path) -> Config:
@@ -172,23 +214,29 @@ def _load_named(site: str | Path, arguments: dict[str, Any], run_directory: Path
     return load_site(site, **arguments)
 
 
-def _plan_parsl_object(site: object, executors: Sequence[str] | None, workers: int | None) -> PoolPlan:
+def _plan_parsl_object(
+    site: object, executors: Sequence[str] | None, workers: int | None, run_directory: Path
+) -> PoolPlan:
     from parsl import Config, DataFlowKernel
 
     if isinstance(site, Config):
-        return _plan_config(site, executors, workers, "a parsl.Config")
+        return _plan_config(site, executors, workers, "a parsl.Config", run_directory)
     if isinstance(site, DataFlowKernel):
         chosen = _chosen([each for each in site.executors.values() if each.label != "_parsl_internal"], executors)
-        return PoolPlan(_are_threads(chosen), lambda: _wrap_kernel(site, chosen, workers, "the loaded Parsl kernel"))
+        start = functools.partial(_wrap_kernel, site, chosen, workers, "the loaded Parsl kernel")
+        return PoolPlan(_are_threads(chosen), start, _share_files(chosen))
     raise SiteError(
         "site must be a site's name, a path, a parsl.Config, a DataFlowKernel or a concurrent.futures.Executor, "
         f"not {type(site).__name__}"
     )
 
 
-def _plan_config(config: Config, executors: Sequence[str] | None, workers: int | None, description: str) -> PoolPlan:
+def _plan_config(
+    config: Config, executors: Sequence[str] | None, workers: int | None, description: str, run_directory: Path
+) -> PoolPlan:
     chosen = _chosen(config.executors, executors)
-    return PoolPlan(_are_threads(chosen), lambda: _open_config(config, chosen, workers, description))
+    start = functools.partial(_open_config, config, chosen, workers, description, JobNotes(run_directory))
+    return PoolPlan(_are_threads(chosen), start, _share_files(chosen))
 
 
 def _chosen(all_executors: Sequence[Any], labels: Sequence[str] | None) -> list[Any]:
@@ -203,7 +251,12 @@ def _are_threads(executors: Sequence[Any]) -> bool:
     return all(hasattr(each, "max_threads") for each in executors)
 
 
-def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
+def _share_files(executors: Sequence[Any]) -> bool:
+    # One search has one way of working: what runs on some workers must run on all.
+    return not any(is_globus(each) for each in executors)
+
+
+def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, description: str, jobs: JobNotes) -> Pool:
     from parsl import DataFlowKernel
 
     for each in config.executors:
@@ -211,8 +264,10 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         if getattr(each, "interchange_proc", None) is not None:
             raise ExecutionError("this parsl.Config was used before; make a fresh one for each search")
     _find_parsl_scripts()
+    jobs.cancel_left()
     for each in config.executors:
-        report_exits(each)
+        use_own_parts(each)
+        jobs.follow(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
         kernel = DataFlowKernel(config)
@@ -220,41 +275,88 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         raise ExecutionError(f"{description} does not start: {error}") from error
     pool = _wrap_kernel(kernel, chosen, workers, description)
     pool.owns = True
+    pool.jobs = jobs
     return pool
 
 
 def _wrap_kernel(kernel: DataFlowKernel, chosen: Sequence[Any], workers: int | None, description: str) -> Pool:
-    from parsl.concurrent import ParslPoolExecutor
-
     if kernel.cleanup_called:
         raise SiteError("this Parsl kernel is closed already")
     sizes = [size_of(each) for each in chosen]
+    n_slots = _slots_of(chosen, workers)
     return Pool(
-        executor=ParslPoolExecutor(dfk=kernel, executors=[each.label for each in chosen]),
-        n_slots=workers or sum(slots for slots, _ in sizes),
+        executor=_executor_over(kernel, {each.label: size_of(each)[0] or n_slots for each in chosen}),
+        n_slots=n_slots,
         n_nodes=sum(nodes for _, nodes in sizes),
         description=description,
         can_kill=all(hasattr(each, "interchange_launch_cmd") for each in chosen),
         # Its subclass for MPI refuses priorities.
         takes_priority=all(type(each).__name__ == "HighThroughputExecutor" for each in chosen),
+        needs_resources=any(getattr(each, "enable_mpi_mode", False) for each in chosen),
         log_directories=tuple(Path(each.worker_logdir) for each in chosen if hasattr(each, "worker_logdir")),
         kernel=kernel,
+        parsl_executors=chosen,
+        blocks=BlockWatch(chosen, [slots_per_block(each) for each in chosen]),
+        ends_at=min((each for each in map(_end_of, chosen) if each is not None), default=None),
     )
+
+
+def _executor_over(kernel: DataFlowKernel, caps: Mapping[str, int]) -> Executor:
+    """Return what submits to a kernel's executors, given by label with how many trials each has at a time."""
+    from parsl.concurrent import ParslPoolExecutor
+
+    routes = [Route(ParslPoolExecutor(dfk=kernel, executors=[label]), cap) for label, cap in caps.items()]
+    return routes[0].executor if len(routes) == 1 else RoutingExecutor(routes)
+
+
+def _slots_of(executors: Sequence[Any], workers: int | None) -> int:
+    """Return how many trials run at once: as the user says, within the caps that are stated, else all slots."""
+    slots = [size_of(each)[0] for each in executors]
+    if workers is None:
+        return sum(slots) if all(slots) else 0
+    are_capped = all(getattr(each, "cap", None) for each in executors)
+    return min(workers, sum(slots)) if are_capped else workers
 
 
 def size_of(executor: Any) -> tuple[int, int]:
     """Return how many trials a Parsl executor runs at once, and on how many nodes."""
     if hasattr(executor, "max_threads"):
         return executor.max_threads, 1
+    if is_globus(executor):
+        return getattr(executor, "cap", None) or 0, 1
     provider = getattr(executor, "provider", None)
     if provider is None or not hasattr(executor, "max_workers_per_node"):
         return 0, 1
+    if getattr(executor, "enable_mpi_mode", False):  # its workers all stand on a block's first node
+        return executor.max_workers_per_block * provider.max_blocks, provider.nodes_per_block * provider.max_blocks
     nodes = provider.nodes_per_block * provider.max_blocks
     per_node = executor.max_workers_per_node
     if per_node == float("inf"):
         per_node = int((os.cpu_count() or 1) / executor.cores_per_worker)
     accelerators = len(getattr(executor, "available_accelerators", ()))
     return int(min(per_node, accelerators) if accelerators else per_node) * nodes, nodes
+
+
+def _failure_of(executor: Any) -> str:
+    if getattr(executor, "bad_state_is_set", False):
+        return f"executor {executor.label!r}: {executor.executor_exception}"
+    interchange = getattr(executor, "interchange_proc", None)
+    # Parsl itself does not look: its tasks would be waited for without end.
+    if interchange is not None and interchange.poll() is not None:
+        return f"executor {executor.label!r}: its interchange has ended with exit code {interchange.returncode}"
+    return ""
+
+
+def slots_per_block(executor: Any) -> int:
+    """Return how many trials one block of a Parsl executor runs at once; 0 for one without blocks."""
+    provider = getattr(executor, "provider", None)
+    return 0 if provider is None else size_of(executor)[0] // max(1, provider.max_blocks)
+
+
+def _end_of(executor: Any) -> float | None:
+    # What the site inside_job leaves there: its block is the job of this process.
+    ends_at: float | None = getattr(getattr(executor, "provider", None), "ends_at", None)
+    return ends_at
 
 
 def _wrap_executor(executor: Executor, workers: int | None) -> Pool:
@@ -276,13 +378,29 @@ def _find_parsl_scripts() -> None:
         os.environ["PATH"] = scripts + os.pathsep + path
 
 
-def report_exits(executor: Any) -> None:
-    """Start a HighThroughputExecutor's workers through the pool that notes how they die; leave other commands alone."""
+def use_own_parts(executor: Any) -> None:
+    """Start a HighThroughputExecutor's parts as dhflow's modules, which are Parsl's and more; leave others alone.
+
+    The pool of workers notes how they die, and leaves no process behind; neither it nor the interchange loses track
+    of the others when a clock is set.
+    """
     command = getattr(executor, "launch_cmd", None)
     if command:
         executor.launch_cmd = _POOL_COMMAND.sub(
             lambda _: f"{_worker_python(executor)} -m dhflow.flow.worker_pool ", command, count=1
         )
+    interchange = getattr(executor, "interchange_launch_cmd", None)
+    if interchange:
+        executor.interchange_launch_cmd = _steady_interchange(list(interchange))
+
+
+def _steady_interchange(command: list[str]) -> list[str]:
+    ours = [sys.executable, "-m", "dhflow.flow.interchange"]
+    if command[-1] == "interchange.py":
+        return [*command[:-1], *ours]
+    if command[-2:] == ["-m", "parsl.executors.high_throughput.interchange"]:
+        return [*command[:-3], *ours]
+    return command
 
 
 def _worker_python(executor: Any) -> str:

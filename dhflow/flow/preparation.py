@@ -11,8 +11,10 @@ from typing import Any
 
 from dhflow.errors import SearchError
 from dhflow.flow.call import AppCall, Call, EvaluateCall
+from dhflow.flow.globus import RESULT_LIMIT_BYTES, TASK_LIMIT_BYTES
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.pool import Pool, PoolPlan
+from dhflow.flow.resources import check_resources
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.settings import DEFAULT_SITE, RunSettings
 from dhflow.train import CommandSource, EvaluationSettings, FunctionSource, make_source
@@ -32,12 +34,12 @@ def prepared_call(
     Raises
     ------
     ExecutionError
-        If the objective cannot be shipped.
+        If the objective cannot be shipped, or is too large for workers that share no files.
     SearchError
         If an option does not go with this kind of objective.
     """
     if is_parsl_app(objective):
-        for name in ("timeout_s", "per_worker"):
+        for name in ("timeout_s", "per_worker", "resources"):
             if getattr(settings, name) is not None:
                 raise SearchError(f"{name} does not work with a Parsl app as the objective: pass the plain function")
         yield lambda _: AppCall(objective, parts.objectives, parts.constraints, dict(settings.arguments))
@@ -53,7 +55,8 @@ def prepared_call(
                 conditional=parts.conditional_names,
                 arguments=settings.arguments,
                 per_worker=settings.per_worker,
-                directory=directory.objectives,
+                directory=directory.objectives if plan.shares_files else None,
+                limit_bytes=None if plan.shares_files else TASK_LIMIT_BYTES,
             )
         evaluation = EvaluationSettings(
             objectives=parts.objectives,
@@ -61,10 +64,16 @@ def prepared_call(
             timeout_s=settings.timeout_s,
             output_limit_bytes=settings.output_limit_bytes,
             full_budget=parts.full_budget,
-            workers=str(directory.workers),
+            workers=str(directory.workers) if plan.shares_files else None,
             constraints=parts.constraints,
+            result_limit_bytes=None if plan.shares_files else RESULT_LIMIT_BYTES,
         )
-        yield lambda pool: EvaluateCall(pool, evaluation, directory)
+
+        def call_on(pool: Pool) -> Call:
+            check_resources(settings.resources, parts.space_names, pool)
+            return EvaluateCall(pool, evaluation, directory, settings.resources)
+
+        yield call_on
 
 
 def pool_settings(objective: Callable[..., Any] | str, settings: RunSettings) -> RunSettings:

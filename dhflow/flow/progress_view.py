@@ -54,6 +54,8 @@ def facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     if snapshot.rate is not None:
         found.append((format_rate(snapshot.rate).replace("/", " trials/"), ""))
     found.append((f"{snapshot.n_busy}/{snapshot.n_workers} workers busy", ""))
+    if snapshot.queue:
+        found.append((snapshot.queue, "yellow"))
     if snapshot.n_infeasible:
         found.append((f"{snapshot.n_infeasible} infeasible", "yellow"))
     if snapshot.n_failed:

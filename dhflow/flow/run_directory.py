@@ -3,6 +3,7 @@
 ::
 
     owner.json                     who runs the study now: host, process id, when it began
+    stop                           left by somebody who wants a remote search to end (dhflow.remote)
     objective/<sha256>             the objective as workers load it
     trials/<id>/<attempt>/         one attempt's files, written by its worker alone; made when there are any
     workers/<session>/             what the workers of the running session note (dhflow.train.worker_notes)
@@ -19,7 +20,7 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dhflow.train.attempt_directory import STOP
 from dhflow.train.worker_notes import NOTES
@@ -88,6 +89,29 @@ class RunDirectory:
         shutil.rmtree(self.workers.parent, ignore_errors=True)
         if self.is_temporary:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def owner_of(history: Path) -> dict[str, Any] | None:
+    """Return who runs the study of a history now: host, process id, when it began; None if nobody does."""
+    try:
+        found = json.loads((run_path(history) / "owner.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and _may_live(found) else None
+
+
+def _may_live(owner: dict[str, Any]) -> bool:
+    """Tell whether a process may be alive; one on another host cannot be asked."""
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def run_path(history: Path) -> Path:

@@ -7,12 +7,14 @@ import logging
 import os
 import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from dhflow.errors import SearchError
@@ -32,6 +34,10 @@ _log = logging.getLogger(__name__)
 
 _PACKAGES = ("dhflow", "parsl", "numpy", "scikit-learn", "h5py", "cloudpickle", "dill", "tensorflow")
 """Whose versions a session records."""
+
+
+_JOB_GRACE_S, _JOB_GRACE_SHARE = 60.0, 0.25
+"""A search inside a batch job ends this long before the job, or this share of a job's last minutes."""
 
 
 class Session:
@@ -77,7 +83,7 @@ class Session:
         SearchError
             If the first trials all fail in the same way, or the searcher fails.
         KeyboardInterrupt
-            After Ctrl-C or SIGTERM, when everything is recorded and closed.
+            After Ctrl-C, SIGTERM or SIGHUP, when everything is recorded and closed.
         """
         where = pool_settings(self._objective, self._settings)
         directory = RunDirectory(self._parts.history_path, keep=self._settings.keep, session=self._number)
@@ -95,8 +101,8 @@ class Session:
             directory.close()
 
     def _run_in(self, plan: PoolPlan, call_on: Callable[[Pool], Call], directory: RunDirectory) -> str:
-        loop = self._make_loop()
         pool = plan.open()
+        loop = self._make_loop(pool)
         try:
             load_packages(self._parts.searcher.packages, pool)
             return self._run_on(pool, call_on(pool), loop, directory)
@@ -134,7 +140,7 @@ class Session:
         if loop.n_abandoned and not pool.can_kill:
             _log.warning("trials that still run, in threads that nothing can end: %d", loop.n_abandoned)
         if caught:
-            raise KeyboardInterrupt(reason)
+            raise _interrupt(reason, self._parts.history_path)
         if loop.aborting is not None:
             failure = loop.aborting
             raise SearchError(
@@ -142,11 +148,11 @@ class Session:
             )
         return reason
 
-    def _make_loop(self) -> CompletionLoop:
+    def _make_loop(self, pool: Pool) -> CompletionLoop:
         return CompletionLoop(
             self._parts.record,
             self._parts.objectives,
-            self._settings.limits,
+            _limits_within_job(self._settings.limits, pool.ends_at),
             LoopSettings(
                 seed=self._parts.seed,
                 max_attempts=self._settings.max_attempts,
@@ -198,6 +204,24 @@ def describe_objective(objective: Callable[..., Any] | str) -> str:
     return f"{getattr(target, '__module__', '?')}:{name}"
 
 
+def _interrupt(reason: str, history: Path | None) -> KeyboardInterrupt:
+    """Return what an interrupted session raises; for those at a prompt or in a notebook it says how to go on."""
+    stop = KeyboardInterrupt(reason)
+    if history is not None and sys.version_info >= (3, 11):
+        stop.add_note(f"Everything is in {history}; go on with history={str(history)!r}, resume=True")
+    return stop
+
+
+def _limits_within_job(limits: Limits, ends_at: float | None) -> Limits:
+    """Return the limits of a session that ends before the batch job in which it runs, with time left to close."""
+    if ends_at is None:
+        return limits
+    left_s = ends_at - time.time()
+    left_s = max(0.0, left_s - min(_JOB_GRACE_S, _JOB_GRACE_SHARE * left_s))
+    wall_time_s = left_s if limits.wall_time_s is None else min(left_s, limits.wall_time_s)
+    return replace(limits, wall_time_s=wall_time_s)
+
+
 def load_packages(packages: Sequence[str], pool: Pool) -> None:
     """Import what asks will need while the workers start; else the first fit imports it while all of them wait.
 
@@ -228,9 +252,20 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a search in order; SIGHUP is not among them where nohup keeps it away."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
+
+
 @contextmanager
 def _signals(driver: Driver) -> Iterator[list[int]]:
-    """Turn Ctrl-C and SIGTERM into an orderly stop; a second one ends at once. Only in the main thread."""
+    """Turn Ctrl-C, SIGTERM and a closed terminal into an orderly stop; a second one ends at once.
+
+    Only in the main thread: no other may handle signals.
+    """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -243,7 +278,7 @@ def _signals(driver: Driver) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         driver.stop(f"interrupted by {signal.Signals(number).name}")
 
-    before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, handle) for each in ending_signals()}
     try:
         yield caught
     finally:

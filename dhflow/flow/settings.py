@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parsl import DataFlowKernel
 
     from dhflow.flow.driver import Observer
+    from dhflow.flow.resources import Resources
 
 
 DEFAULT_SITE = "laptop"
@@ -44,6 +45,7 @@ class RunOptions(TypedDict, total=False):
     output_limit_bytes: int
     arguments: Mapping[str, Any]
     per_worker: Callable[[], Any] | None
+    resources: Resources | None
     progress: bool
     observers: Sequence[Observer]
     reference: Mapping[str, Any]
@@ -82,6 +84,9 @@ class RunSettings:
         Further keyword arguments of the objective.
     per_worker : callable, optional
         Prepares data once per worker: ``trial.prepared``.
+    resources : mapping or callable, optional
+        How wide each trial is, for Parsl's MPIExecutor: ``{"num_nodes": "nodes", "ranks_per_node": 4}``, where a
+        word stands for the parameter of that name; or a function from config to such a mapping.
     progress : bool
         Show the progress on standard error.
     observers : sequence of Observer
@@ -107,6 +112,7 @@ class RunSettings:
     output_limit_bytes: int = 1 << 20
     arguments: Mapping[str, Any] = field(default_factory=dict)
     per_worker: Callable[[], Any] | None = None
+    resources: Resources | None = None
     progress: bool = False
     observers: Sequence[Observer] = ()
     reference: Mapping[str, Any] = field(default_factory=dict)

@@ -6,8 +6,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dhflow.flow.blocks import Blocks
 from dhflow.flow.outcome import count_losses
 from dhflow.flow.standing import Standing
+from dhflow.flow.text import count, format_duration
 from dhflow.trial import Trial, TrialSource, TrialStatus
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Snapshot:
         With several objectives the size of the Pareto set.
     n_infeasible : int
         Completed trials that violate a constraint.
+    queue : str
+        What waits in the queue of a scheduler and since when, or "".
     """
 
     elapsed_s: float
@@ -73,6 +77,14 @@ class Snapshot:
     is_paused: bool = False
     n_pareto: int | None = None
     n_infeasible: int = 0
+    queue: str = ""
+
+
+def _queue_text(blocks: Blocks | None) -> str:
+    if blocks is None or not blocks.n_waiting:
+        return ""
+    since = format_duration(blocks.longest_wait_s, whole=True)
+    return f"{count(blocks.n_waiting, 'block')} in the queue for {since}, {blocks.n_running} running"
 
 
 class Speed:
@@ -144,6 +156,8 @@ class Tally:
         share, left_s = self._until_limit(now, *rates)
         standing = loop.standing
         best = standing.best if isinstance(standing, Standing) else standing.newest
+        blocks = driver.pool.blocks.look() if driver.pool.blocks is not None else None
+        n_there = loop.n_slots if blocks is None else blocks.n_slots
         return Snapshot(
             elapsed_s=now - driver.began,
             n_ended=self._n_ended,
@@ -154,7 +168,7 @@ class Tally:
             best_trial=None if best is None else best.trial_id,
             name=loop.objectives[0].name,
             rate=rates[0],
-            n_busy=len(loop.running) if self._has_begun else 0,
+            n_busy=min(len(loop.running), n_there) if self._has_begun else 0,
             n_workers=loop.n_slots,
             n_failed=self._n_failed,
             n_retries=self._n_losses + sum(count_losses(each.attempts) for each in loop.open.values()),
@@ -162,6 +176,7 @@ class Tally:
             is_paused=bool(driver.message),
             n_pareto=None if isinstance(standing, Standing) else len(standing),
             n_infeasible=standing.n_infeasible,
+            queue=_queue_text(blocks),
         )
 
     def _phase(self) -> str:

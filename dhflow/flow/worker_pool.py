@@ -3,18 +3,26 @@
 Parsl says that a worker was lost, not why. Run in place of ``process_worker_pool.py`` (as
 ``python -m dhflow.flow.worker_pool`` with the same arguments), this module notes the exit code of
 each dead worker in ``LOGDIR/exits/HOST-PID`` before Parsl reports the loss, so that the driver can
-tell a kernel's out-of-memory kill from a crash.
+tell a kernel's out-of-memory kill from a crash. And no process that the pool has started outlives it: the
+server of its multiprocessing manager would, for ever, when the pool is killed. Its own clock goes on evenly.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import queue
 import runpy
+import shutil
 import signal
 import sys
+from multiprocessing import util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+
+from dhflow.flow.steady_clock import keep_time
 
 EXITS = "exits"
 _POOL = "parsl.executors.high_throughput.process_worker_pool"
@@ -49,6 +57,40 @@ def _note_exits(logdir: Path) -> None:
     BaseProcess.is_alive = noting  # type: ignore[method-assign]
 
 
+def _bind_children() -> None:
+    """Let the kernel end what this process spawns as soon as it is gone itself, however it goes."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:  # not Linux, or an old one: they end when they notice
+        return
+    spawn = util.spawnv_passfds
+
+    def bound(path: Any, arguments: Any, passed: Any) -> int:
+        if any("resource_tracker" in str(each) for each in arguments):
+            return spawn(path, arguments, passed)  # it cleans up after the others, and then ends
+        return spawn(os.fsencode(setpriv), ["setpriv", "--pdeathsig", "KILL", path, *arguments[1:]], passed)
+
+    util.spawnv_passfds = bound  # type: ignore[assignment]
+
+
+def _try_waiting_tasks_once() -> None:
+    """Let Parsl's pool for MPI go through its waiting tasks once when nodes are free again.
+
+    Parsl 2026.10 takes a task that still does not fit from its queue and puts it back until Python's stack is
+    full; the thread that sends results dies of it, and whatever runs there is never heard of again.
+    """
+    from parsl.executors.high_throughput.mpi_resource_management import MPITaskScheduler
+
+    def try_waiting(self: Any) -> None:
+        waiting = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting.append(self._backlog_queue.get(block=False))
+        for each in waiting:
+            self.put_task(each.task)
+
+    MPITaskScheduler._schedule_backlog_tasks = try_waiting
+
+
 def _logdir(arguments: list[str]) -> Path:
     for index, each in enumerate(arguments):
         if each.startswith("--logdir="):
@@ -60,4 +102,8 @@ def _logdir(arguments: list[str]) -> Path:
 
 if __name__ == "__main__":
     _note_exits(_logdir(sys.argv))
+    _bind_children()
+    if "--enable_mpi_mode" in sys.argv:
+        _try_waiting_tasks_once()
+    keep_time()
     runpy.run_module(_POOL, run_name="__main__", alter_sys=True)

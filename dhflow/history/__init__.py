@@ -11,6 +11,7 @@ from dhflow.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dhflow.history.comparison import check_same_study as check_same_study
+    from dhflow.history.copying import copy_history as copy_history
     from dhflow.history.export import export_history as export_history
     from dhflow.history.reader import exists as exists
     from dhflow.history.reader import load_header as load_header
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Loaded on first use: the helper process needs other parts than the driver, and the core needs only the events.
 _HOMES = {
     "check_same_study": "comparison",
+    "copy_history": "copying",
     "exists": "reader",
     "export_history": "export",
     "History": "store",

@@ -29,8 +29,6 @@ from dhflow.trial import Suggestion, Trial
 
 FloatArray = npt.NDArray[np.float64]
 
-GROUP = "architecture"
-"""Parameters of this group decide the architecture where a space does not say which do."""
 MAX_TRAINING = 600
 N_CANDIDATES = 200
 _TRIED = 64
@@ -48,8 +46,8 @@ class AgEbo(RegularizedEvolution):
     space : SearchSpace
     seed : int
     architecture : sequence of str, or str, optional
-        Names of the parameters that decide the architecture, as a list or with commas between them; those that the
-        space names (``SearchSpace(..., architecture=...)``, or the group "architecture") unless given.
+        Names of the parameters that decide the architecture, as a list or with commas between them; those of the
+        group ``"architecture"`` unless given.
     population, tournament_size, n_initial : int
         See :class:`~dhflow.searcher.evolution.RegularizedEvolution`; architectures are random until `n_initial`
         trials have completed.
@@ -196,10 +194,10 @@ def _architecture_of(space: SearchSpace, given: str | Sequence[str] | None) -> t
     for each in names:
         if each not in space.names:
             raise SearchError(f"architecture names {each!r}: the space has no such parameter")
-    found = tuple(names) or space.architecture or space.groups.get(GROUP, ())
+    found = tuple(names) or space.architecture
     if not found:
         raise SearchError(
-            "searcher 'agebo' must know which parameters decide the architecture: write "
-            "SearchSpace(..., architecture=[names]), or give it the option architecture=[names]"
+            "searcher 'agebo' must know which parameters decide the architecture: declare them with "
+            'group="architecture", or give it the option architecture=[names]'
         )
     return found

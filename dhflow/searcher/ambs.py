@@ -311,7 +311,7 @@ class Ambs(DistinctSearcher):
         evidence = read_evidence(trials, self._budget, self.constraints)
         rows = X[[each.place for each in evidence]]
         if self.repeat_share:
-            for key, row, each in zip(self.space.keys(rows), rows, evidence, strict=True):
+            for key, row, each in zip(self.space.identities(rows), rows, evidence, strict=True):
                 self._counts[key] = self._counts.get(key, 0) + 1
                 if each.is_feasible and not each.is_censored:
                     self._working[key] = row

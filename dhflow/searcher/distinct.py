@@ -2,14 +2,14 @@
 
 Notation
 --------
-d : parameters;  X : (n, d) encoded configs, snapped;  key : identity of a config, ``space.keys(X)``;
+d : parameters;  X : (n, d) encoded configs, snapped;  key : identity of a trial, ``space.identities(X)``;
 taken : keys of everything tried or pending.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -89,13 +89,13 @@ class DistinctSearcher(Searcher):
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
         """Learn from finished trials and their encoded configs; an override calls this too."""
-        self._tried.update(self.space.keys(X))
+        self._tried.update(self.space.identities(X))
 
     def _encode_pending(self, pending: Sequence[Trial]) -> dict[int, tuple[FloatArray, bytes]]:
         """Return row and key of each pending trial by id; those known from the last ask are not encoded again."""
         new = [each for each in pending if each.trial_id not in self._pending_rows]
         X = self.space.encode([each.config for each in new]) if new else np.empty((0, len(self.space)))
-        keys = self.space.keys(X) if new else []
+        keys = self.space.identities(X) if new else []
         known = {
             **self._pending_rows,
             **{each.trial_id: (row, key) for each, row, key in zip(new, X, keys, strict=True)},
@@ -133,11 +133,19 @@ class DistinctSearcher(Searcher):
 
     def _take_new(self, X: FloatArray, n: int, taken: Taken) -> list[FloatArray]:
         chosen: list[FloatArray] = []
-        for row, key in zip(X, self.space.keys(X), strict=True):
-            if len(chosen) < n and key not in taken:
+        for row, key in self._identified(X):
+            if len(chosen) == n:
+                break
+            if key not in taken:
                 taken.add(key)
                 chosen.append(row)
         return chosen
+
+    def _identified(self, X: FloatArray) -> Iterator[tuple[FloatArray, bytes]]:
+        """Go through rows with their keys; where a key is dear, none is made that nobody asks for."""
+        if self.space.canonical is None:
+            return zip(X, self.space.identities(X), strict=True)
+        return ((row, self.space.identities(row[None, :])[0]) for row in X)
 
     def _all_configs(self) -> dict[bytes, FloatArray]:
         """Return all configs of a small finite space by key; none of another space."""
@@ -150,10 +158,8 @@ class DistinctSearcher(Searcher):
         """Take up to `n` of the configs that are left, at random."""
         configs = self._all_configs()
         left = [key for key in configs if key not in taken]
-        chosen = [left[index] for index in rng.permutation(len(left))[:n]]
-        for key in chosen:
-            taken.add(key)
-        return [configs[key] for key in chosen]
+        X = np.array([configs[left[index]] for index in rng.permutation(len(left))])
+        return self._take_new(X.reshape(-1, len(self.space)), n, taken)
 
 
 def suggest(space: SearchSpace, X: FloatArray, meta: Mapping[str, Any] = MappingProxyType({})) -> list[Suggestion]:

@@ -211,10 +211,11 @@ class Proposer:
             if not is_open[index]:  # what is left has an infinite score
                 index = int(is_open.argmax())
             is_open[index] = False
-            (key,) = self._space.keys(X[index : index + 1])
+            (key,) = self._space.identities(X[index : index + 1])
             if key in taken:
-                # Seldom: looked up for all only now.
-                is_open &= [each not in taken for each in self._space.keys(X)]
+                # Seldom: looked up for all only now, and one by one where that is dear.
+                if self._space.canonical is None:
+                    is_open &= [each not in taken for each in self._space.identities(X)]
                 continue
             taken.add(key)
             chosen.append(index)

@@ -28,7 +28,6 @@ from dhflow.space.space import SearchSpace
 from dhflow.space.value import Clause, Scalar, plain
 
 _GROUP = "dhflow_group"
-_ARCHITECTURE = "dhflow_architecture"
 _DECIMALS = 13
 # Rounding that moves a bound by less than this share of it is no change.
 _SAME = 1e-6
@@ -50,10 +49,7 @@ def to_configspace(space: SearchSpace) -> Any:
         raise SpaceError("ConfigSpace cannot hold code constraints", "constraints")
     if space.starting_points:
         raise SpaceError("ConfigSpace cannot hold starting points", "starting_points")
-    made = {
-        name: _guarded(name, _export, package, name, each, _meta(each, is_architecture=name in space.architecture))
-        for name, each in space.parameters.items()
-    }
+    made = {name: _guarded(name, _export, package, name, each) for name, each in space.parameters.items()}
     result = package.ConfigurationSpace()
     result.add(*made.values())
     for name, each in space.parameters.items():
@@ -94,8 +90,7 @@ def from_configspace(configuration_space: Any) -> SearchSpace:
                 constraints.append(Constraint(str(each), Refusal(each)))
             elif all(clause.values()):
                 forbidden.append(clause)
-    architecture = [name for name, each in configuration_space.items() if _ARCHITECTURE in _meta_of(each)]
-    return SearchSpace(parameters, forbidden=forbidden, constraints=constraints, architecture=architecture)
+    return SearchSpace(parameters, forbidden=forbidden, constraints=constraints)
 
 
 class Refusal:
@@ -133,13 +128,10 @@ def _guarded(name: str, make: Any, *arguments: Any) -> Any:
 # Export
 
 
-def _meta(parameter: Parameter, *, is_architecture: bool) -> dict[str, Any]:
-    group = {_GROUP: parameter.group} if parameter.group != HYPERPARAMETER else {}
-    return {**group, _ARCHITECTURE: True} if is_architecture else group
-
-
-def _export(package: Any, name: str, parameter: Parameter, meta: dict[str, Any]) -> Any:
-    options: dict[str, Any] = {"meta": meta} if meta else {}
+def _export(package: Any, name: str, parameter: Parameter) -> Any:
+    options: dict[str, Any] = {}
+    if parameter.group != HYPERPARAMETER:
+        options["meta"] = {_GROUP: parameter.group}
     if isinstance(parameter, Constant):
         return package.Constant(name, parameter.value, **options)
     options["default_value"] = parameter.default
@@ -185,12 +177,9 @@ def _forbidden(package: Any, parameter: Any, values: tuple[Scalar, ...]) -> Any:
 # Import
 
 
-def _meta_of(given: Any) -> Mapping[str, Any]:
-    return given.meta if isinstance(given.meta, Mapping) else {}
-
-
 def _import(package: Any, name: str, given: Any, when: Clause | None) -> Parameter:
-    options: dict[str, Any] = {"when": when, "group": _meta_of(given).get(_GROUP, HYPERPARAMETER)}
+    meta = given.meta if isinstance(given.meta, Mapping) else {}
+    options: dict[str, Any] = {"when": when, "group": meta.get(_GROUP, HYPERPARAMETER)}
     if isinstance(given, package.Constant):
         return Constant(given.value, **options)
     options["default"] = plain(given.default_value)

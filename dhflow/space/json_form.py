@@ -7,11 +7,10 @@
                      "default": …, "when": {name: [value, …]}, "group": …}, …],
      "forbidden": [{name: [value, …]}, …],
      "constraints": [name, …],
-     "starting_points": [{name: value}, …],
-     "architecture": [name, …]}
+     "starting_points": [{name: value}, …]}
 
 A list of parameters, since their order is the order of the columns. ``prior`` and ``when`` are absent when there is
-none, and so is an empty list of the last four; other keys and other versions are refused.
+none, and so is an empty list of the last three; other keys and other versions are refused.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _TYPES: dict[str, type[Parameter]] = {
     "constant": Constant,
 }
 _NAMES = {each: name for name, each in _TYPES.items()}
-_OPTIONAL = ("forbidden", "constraints", "starting_points", "architecture")
+_OPTIONAL = ("forbidden", "constraints", "starting_points")
 
 
 def to_json(space: SearchSpace) -> dict[str, Any]:
@@ -50,7 +49,6 @@ def to_json(space: SearchSpace) -> dict[str, Any]:
         "forbidden": [as_lists(each) for each in space.forbidden],
         "constraints": [each.name for each in space.constraints],
         "starting_points": space.starting_points,
-        "architecture": list(space.architecture),
     }
     return {name: value for name, value in data.items() if value or name not in _OPTIONAL}
 
@@ -79,7 +77,6 @@ def from_json(data: Mapping[str, Any]) -> dict[str, Any]:
             for i, each in enumerate(_list(data.get("constraints", []), "constraints"))
         ],
         "starting_points": _list(data.get("starting_points", []), "starting_points"),
-        "architecture": _list(data.get("architecture", []), "architecture"),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,10 +18,12 @@ from dhflow.space.condition import Activity, BoolArray, by_depth, check_clause
 from dhflow.space.encoding import Encoding, Rows
 from dhflow.space.enumeration import all_cells, count_configs
 from dhflow.space.mutation import mutated
-from dhflow.space.parameter import Parameter
+from dhflow.space.parameter import ARCHITECTURE, Parameter
 from dhflow.space.rule import Constraint, Rules
 from dhflow.space.scale import FloatArray
 from dhflow.space.value import Clause, as_lists, read_clause, show
+
+Canonical = Callable[[dict[str, Any]], str]
 
 # Rejection sampling gives up once so many draws were made and fewer than one in a thousand was allowed.
 _MIN_DRAWS = 20_000
@@ -43,9 +45,9 @@ class SearchSpace:
         Each takes a config, which it must not change, and returns True where it is allowed.
     starting_points : sequence of mapping
         Configs to try first, besides the default one.
-    architecture : sequence of str
-        Names of the parameters that decide what is built, as opposed to how it is trained; for searchers that
-        treat the two apart.
+    canonical : callable, optional
+        Takes a config and returns a text that configs share whose :attr:`architecture` is the same in effect; a
+        searcher that repeats no config then repeats no such architecture either. Not part of the JSON form.
 
     Raises
     ------
@@ -75,7 +77,7 @@ class SearchSpace:
         forbidden: Sequence[Mapping[str, Any]] = (),
         constraints: Sequence[Callable[[dict[str, Any]], bool] | Constraint] = (),
         starting_points: Sequence[Mapping[str, Any]] = (),
-        architecture: Sequence[str] = (),
+        canonical: Canonical | None = None,
     ) -> None:
         self._parameters = _checked(parameters)
         levels = by_depth(self._parameters)
@@ -90,7 +92,7 @@ class SearchSpace:
         self._default = self._rules.point(self._rules.default(), "default")
         points = enumerate(_list(starting_points, "starting_points"))
         self._starting_points = [self._rules.point(each, f"starting_points[{i}]") for i, each in points]
-        self._architecture = _known(architecture, self._parameters)
+        self.canonical = canonical
 
     # What it consists of
 
@@ -121,8 +123,8 @@ class SearchSpace:
 
     @property
     def architecture(self) -> tuple[str, ...]:
-        """The parameters that decide an architecture, in the order of the columns; empty unless declared."""
-        return self._architecture
+        """The parameters of the group ``"architecture"``: what is built, as opposed to how it is trained."""
+        return self.groups.get(ARCHITECTURE, ())
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -220,6 +222,23 @@ class SearchSpace:
         data = self._rows(X).index.tobytes()
         width = 8 * len(self)
         return [data[i : i + width] for i in range(0, len(data), width)]
+
+    def identities(self, X: npt.ArrayLike) -> list[bytes]:
+        """Return what identifies the trials at X: as :meth:`keys`, but equal architectures are one.
+
+        Notes
+        -----
+        With a ``canonical`` function it is called for every row, so it costs more than :meth:`keys`.
+        """
+        if self.canonical is None:
+            return self.keys(X)
+        rows = self._rows(X)
+        others = [j for j, name in enumerate(self.names) if name not in self.architecture]
+        exact = rows.index[:, others]
+        return [
+            row.tobytes() + self.canonical(config).encode()
+            for row, config in zip(exact, self._encoding.write(rows), strict=True)
+        ]
 
     def mutate(
         self,
@@ -330,7 +349,7 @@ class SearchSpace:
             forbidden=self.forbidden,
             constraints=self.constraints,
             starting_points=self._starting_points,
-            architecture=self._architecture,
+            canonical=self.canonical,
         )
 
     def __mul__(self, other: object) -> SearchSpace:
@@ -348,7 +367,7 @@ class SearchSpace:
                 *({**each, **other._default} for each in self._starting_points),
                 *({**self._default, **each} for each in other._starting_points),
             ],
-            architecture=[*self._architecture, *other._architecture],
+            canonical=_joined(self.canonical, other.canonical),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -380,8 +399,6 @@ class SearchSpace:
             options += f", constraints=[{', '.join(each.name for each in self.constraints)}]"
         if self._starting_points:
             options += f", starting_points={self._starting_points}"
-        if self._architecture:
-            options += f", architecture={list(self._architecture)}"
         return "\n".join(["SearchSpace({", *lines, f"}}{options})"])
 
     # Helpers
@@ -410,12 +427,14 @@ def _checked(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
     return checked
 
 
-def _known(names: object, parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
-    given = _list(names, "architecture")
-    for i, each in enumerate(given):
-        if not isinstance(each, str) or each not in parameters:
-            raise SpaceError(f"there is no parameter {show(each)}", f"architecture[{i}]")
-    return tuple(name for name in parameters if name in given)
+def _joined(first: Canonical | None, second: Canonical | None) -> Canonical | None:
+    if first is None or second is None:
+        return first or second
+    return partial(_both_texts, first, second)
+
+
+def _both_texts(first: Canonical, second: Canonical, config: dict[str, Any]) -> str:
+    return f"{first(config)} {second(config)}"
 
 
 def _list(values: object, path: str) -> list[Any]:

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from dhflow.constraint import Constraint
 from dhflow.errors import SearchError
 from dhflow.searcher.base import Searcher
-from dhflow.space import Categorical, Constant, Float, Integer, Ordinal, SearchSpace
+from dhflow.space import ARCHITECTURE, Categorical, Constant, Float, Integer, Ordinal, SearchSpace
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import Suggestion, Trial, TrialStatus
 
@@ -44,13 +44,11 @@ def example_spaces() -> dict[str, SearchSpace]:
     mixed = {
         "x": Float(0.0, 1.0),
         "rate": Float(1e-5, 1e-1, log=True),
-        "k": Integer(1, 9),
-        "c": Categorical(["a", "b"]),
+        "k": Integer(1, 9, group=ARCHITECTURE),
+        "c": Categorical(["a", "b"], group=ARCHITECTURE),
     }
     return {
-        "mixed": SearchSpace(
-            {**mixed, "size": Ordinal.geometric(8, 64, 2), "fixed": Constant(3)}, architecture=["k", "size"]
-        ),
+        "mixed": SearchSpace({**mixed, "size": Ordinal.geometric(8, 64, 2), "fixed": Constant(3)}),
         "conditional": SearchSpace(
             {
                 **mixed,
@@ -58,14 +56,11 @@ def example_spaces() -> dict[str, SearchSpace]:
                 "nesterov": Categorical([True, False], when={"c": "a"}),
                 "decay": Float(1e-4, 1.0, log=True, when={"nesterov": True}),
             },
-            architecture=["k", "c"],
         ),
-        "ruled": SearchSpace(
-            mixed, forbidden=[{"c": "b", "k": [1, 2]}], constraints=[_some_product_is_small], architecture=["c", "k"]
-        ),
-        "grid of 64": SearchSpace({"i": Integer(1, 16), "o": Ordinal([1, 10, 100, 1000])}, architecture=["o"]),
-        "grid of 10": SearchSpace({"i": Integer(0, 4), "c": Categorical(["u", "v"])}, architecture=["i", "c"]),
-        "one point": SearchSpace({"only": Constant("here"), "choice": Categorical([7])}, architecture=["choice"]),
+        "ruled": SearchSpace(mixed, forbidden=[{"c": "b", "k": [1, 2]}], constraints=[_some_product_is_small]),
+        "grid of 64": SearchSpace({"i": Integer(1, 16), "o": Ordinal([1, 10, 100, 1000], group=ARCHITECTURE)}),
+        "grid of 10": SearchSpace({"i": Integer(0, 4), "c": Categorical(["u", "v"], group=ARCHITECTURE)}),
+        "one point": SearchSpace({"only": Constant("here"), "choice": Categorical([7], group=ARCHITECTURE)}),
     }
 
 

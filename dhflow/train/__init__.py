@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from dhflow.train.context import TrialContext as TrialContext
     from dhflow.train.evaluation import evaluate as evaluate
     from dhflow.train.failure import timeout_failure as timeout_failure
+    from dhflow.train.network.build import build as build
+    from dhflow.train.network.build import load_model as load_model
+    from dhflow.train.network.data import TrainingData as TrainingData
+    from dhflow.train.network.data import load_once as load_once
+    from dhflow.train.network.fit import NetworkObjective as NetworkObjective
+    from dhflow.train.network.fit import train_and_validate as train_and_validate
+    from dhflow.train.network.replicas import prepare_replicas as prepare_replicas
+    from dhflow.train.network.schedule import Schedule as Schedule
+    from dhflow.train.network.settings import TrainingSettings as TrainingSettings
     from dhflow.train.ship import make_source as make_source
     from dhflow.train.ship import pack_objective as pack_objective
     from dhflow.train.task import CommandSource as CommandSource
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from dhflow.train.worker_notes import WorkerNotes as WorkerNotes
 
 _HOMES = {
+    "build": "network.build",
     "CommandSource": "task",
     "EvaluationSettings": "task",
     "evaluate": "evaluation",
@@ -37,13 +47,21 @@ _HOMES = {
     "last_step": "attempt_directory",
     "limit_threads": "threads",
     "load_file_module": "user_module",
+    "load_model": "network.build",
+    "load_once": "network.data",
     "make_source": "ship",
+    "NetworkObjective": "network.fit",
     "pack_objective": "ship",
+    "prepare_replicas": "network.replicas",
     "read_measurements": "attempt_directory",
     "read_output": "attempt_directory",
+    "Schedule": "network.schedule",
     "Task": "task",
     "thread_environment": "threads",
     "timeout_failure": "failure",
+    "train_and_validate": "network.fit",
+    "TrainingData": "network.data",
+    "TrainingSettings": "network.settings",
     "TrialContext": "context",
     "WorkerNotes": "worker_notes",
 }

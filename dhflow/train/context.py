@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from dhflow.errors import ObjectiveError
 from dhflow.train.attempt_directory import RECORDS, STOP, make_directory
 from dhflow.train.curve import Curve, to_line
+from dhflow.train.deadline import block_ends
 from dhflow.train.line_file import LineFile
 from dhflow.train.task import Task
 from dhflow.trial import Measurement
@@ -59,6 +60,7 @@ class TrialContext:
         self._has_directory = False
         self._temporary: Path | None = None
         self._limit_ends: float | None = None
+        self._block_ends = block_ends()
         self._next_stop_check = 0.0
         self._was_told_to_stop = False
         self.config: dict[str, Any] = dict(task.config)
@@ -115,11 +117,13 @@ class TrialContext:
 
     @property
     def time_left_s(self) -> float | None:
-        """Seconds until the trial's time limit or the study's end, whichever comes first.
+        """Seconds until the trial's time limit, the study's end or that of the worker's batch job, whichever is first.
 
-        Negative once it has passed; None when neither is set.
+        Negative once it has passed; None when nothing of it is known.
         """
         left = []
+        if self._block_ends is not None:
+            left.append(self._block_ends - self._clock())
         if self._task.deadline is not None:
             left.append(self._task.deadline - self._clock())
         if self._limit_ends is not None:
@@ -154,12 +158,18 @@ class TrialContext:
             if self._is_last_written:
                 self._append(to_line((checked, now, values)))
 
-    def should_stop(self) -> bool:
+    def should_stop(self, *, needs_s: float = 0.0) -> bool:
         """Tell whether the trial should end now and return its value so far.
 
         True once the driver asked for it (looked up at most five times a second) or
         :attr:`time_left_s` is used up, and ever after. A trial that was told so and then returns a value is
         STOPPED: its value belongs to the budget that it reported, unless that is the whole budget.
+
+        Parameters
+        ----------
+        needs_s : float
+            How long the trial's next step takes: whether it still fits in before :attr:`time_left_s` is used up,
+            where a trial that returns too late has no value.
         """
         if self._was_told_to_stop:
             return True
@@ -167,7 +177,7 @@ class TrialContext:
         if now >= self._next_stop_check:
             self._next_stop_check = now + STOP_CHECK_INTERVAL_S
             left = self.time_left_s
-            self._was_told_to_stop = (left is not None and left <= 0) or self._has_stop_file()
+            self._was_told_to_stop = (left is not None and left <= needs_s) or self._has_stop_file()
         return self._was_told_to_stop
 
     def _has_stop_file(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+from dataclasses import replace
 from operator import attrgetter
 
 from dhflow.train.evaluation import evaluate
@@ -19,6 +20,8 @@ _TASK_FIELDS = attrgetter("trial_id", "attempt", "config", "budget", "seed", "di
 _RESULT_FIELDS = attrgetter(
     "trial_id", "attempt", "started_at", "ended_at", "values", "metrics", "host", "worker", "budget"
 )
+TOO_LARGE_ADVICE = "write large things to a file where the trial runs, and return its path"
+
 _FAILURE_FIELDS = attrgetter("kind", "message", "traceback", "location", "host", "signal", "last_step")
 
 
@@ -35,16 +38,35 @@ def pack_task(task: Task, settings: bytes) -> bytes:
 def evaluate_packed(task: bytes, parsl_resource_specification: object = None) -> bytes:
     """Run one attempt of a trial, as :func:`~dhflow.train.evaluation.evaluate` does.
 
-    The second argument is for Parsl, which hands the priority of a task to its function too.
+    A result over the study's ``result_limit_bytes`` becomes the trial's failure. The second argument is
+    for Parsl, which hands the priority of a task to its function too.
     """
     del parsl_resource_specification
     settings, (trial_id, attempt, config, budget, seed, directory, continues, deadline) = pickle.loads(task)
     unpacked = _unpack_settings(settings)
     result = evaluate(Task(trial_id, attempt, config, budget, seed, directory, continues, deadline, unpacked))
+    packed, limit = _pack_result(result), unpacked.result_limit_bytes
+    return packed if limit is None or len(packed) <= limit else _pack_result(_refused(result, len(packed), limit))
+
+
+def _pack_result(result: TrialResult) -> bytes:
     measurements = [tuple(each) for each in result.measurements]
     failure = None if result.failure is None else _FAILURE_FIELDS(result.failure)
     packed = result.status.value, measurements, failure, _RESULT_FIELDS(result)
     return pickle.dumps(packed, pickle.HIGHEST_PROTOCOL)
+
+
+def _refused(result: TrialResult, n_bytes: int, limit: int) -> TrialResult:
+    sizes = {name: len(value) for name, value in result.metrics.items() if isinstance(value, str)}
+    largest = max(sizes, key=lambda name: sizes[name], default="")
+    what = f", most of it {largest!r}" if largest and sizes[largest] > n_bytes / 2 else ""
+    failure = TrialFailure(
+        "ObjectiveError",
+        f"the trial's result weighs {n_bytes / 1e6:.1f} MB{what}, and at most {limit / 1e6:g} MB come home: "
+        f"{TOO_LARGE_ADVICE}",
+        host=result.host,
+    )
+    return replace(result, status=TrialStatus.FAILED, values={}, metrics={}, measurements=(), failure=failure)
 
 
 def unpack_result(result: bytes) -> TrialResult:

@@ -20,6 +20,7 @@ from dhflow.errors import TrialLostError
 from dhflow.train.attempt_directory import CONFIG, OUTPUT, RECORDS, RETURNED
 from dhflow.train.capped_log import CappedLog
 from dhflow.train.command import render
+from dhflow.train.deadline import block_ends
 from dhflow.train.failure import users_line_in_text
 from dhflow.train.task import CommandSource, Task
 from dhflow.train.worker_notes import host_name
@@ -146,11 +147,19 @@ def _environment(task: Task, directory: Path) -> dict[str, str]:
         "DHFLOW_SEED": str(task.seed),
         "DHFLOW_BUDGET": "" if budget is None else str(budget),
         "DHFLOW_CONTINUES": task.continues or "",
+        "DHFLOW_TIME_LEFT_S": _time_left(task),
         "DHFLOW_CONFIG": str(directory / CONFIG),
         "DHFLOW_RESULT": str(directory / RETURNED),
         "DHFLOW_RECORDS": str(directory / RECORDS),
     }
     return {**os.environ, **ours}
+
+
+def _time_left(task: Task) -> str:
+    """Return the whole seconds that a command has from its start, or "" where nothing limits it."""
+    ends = [each - time.time() for each in (task.deadline, block_ends()) if each is not None]
+    limits = ends if task.settings.timeout_s is None else [*ends, task.settings.timeout_s]
+    return str(int(min(limits))) if limits else ""
 
 
 def _start(command: str, cwd: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

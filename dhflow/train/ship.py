@@ -23,7 +23,7 @@ from dhflow.train.user_module import module_name, modules_under, pickled_by_valu
 _Call = tuple[Callable[..., Any], dict[str, Any], CallForm]
 
 LARGE_BLOB_BYTES = 10_000_000
-"""Every worker reads the blob once, and Globus Compute takes no more than 10 MB at all."""
+"""Every worker reads the blob once; beyond this the user hears of it."""
 
 
 def make_source(
@@ -34,6 +34,7 @@ def make_source(
     arguments: Mapping[str, Any] | None = None,
     per_worker: Callable[[], Any] | None = None,
     directory: str | Path | None = None,
+    limit_bytes: int | None = None,
 ) -> FunctionSource | CommandSource:
     """Check an objective and make it ready to be sent to workers.
 
@@ -49,23 +50,32 @@ def make_source(
         Of a function: called once per worker, without arguments; ``trial.prepared`` is what it returned.
     directory : str or Path, optional
         See :func:`pack_objective`.
+    limit_bytes : int, optional
+        The most that a trial can carry to a worker that shares no files.
 
     Raises
     ------
     ExecutionError
-        If the objective cannot be run on a worker; says why and where.
+        If the objective cannot be run on a worker; says why and where. If it weighs more than `limit_bytes`;
+        names the largest captured variable.
     """
     if isinstance(objective, str):
         for name, given in (("arguments", arguments), ("per_worker", per_worker)):
             if given:
                 raise ExecutionError(f"{name} goes with a function, not with a command: write it into the command")
         return parse_command(objective, names, conditional=conditional)
-    source = pack_objective(objective, arguments, directory)
-    return source if per_worker is None else replace(source, per_worker=pack_per_worker(per_worker, directory))
+    source = pack_objective(objective, arguments, directory, limit_bytes)
+    if per_worker is None:
+        return source
+    left = None if limit_bytes is None else limit_bytes - len(source.blob or b"")
+    return replace(source, per_worker=pack_per_worker(per_worker, directory, left))
 
 
 def pack_objective(
-    function: Callable[..., Any], arguments: Mapping[str, Any] | None = None, directory: str | Path | None = None
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any] | None = None,
+    directory: str | Path | None = None,
+    limit_bytes: int | None = None,
 ) -> FunctionSource:
     """Pickle an objective and its extra arguments once, for all trials of a study.
 
@@ -83,6 +93,8 @@ def pack_objective(
         Extra keyword arguments given to every call.
     directory : str or Path, optional
         Where the blob is written, on a file system that workers share; it goes inline without one.
+    limit_bytes : int, optional
+        The most that it may weigh.
 
     Returns
     -------
@@ -91,7 +103,7 @@ def pack_objective(
     Raises
     ------
     ExecutionError
-        If the function cannot be called in any of these forms, or cannot be pickled; names the
+        If the function cannot be called in any of these forms, cannot be pickled or is too large; names the
         captured variable.
 
     Warns
@@ -103,10 +115,12 @@ def pack_objective(
         raise ExecutionError(f"the objective must be a function, not {type(function).__name__} {function!r:.80}")
     arguments = dict(arguments or {})
     form = call_form(function, arguments)
-    return _pack("the objective", (function, arguments, form), directory)
+    return _pack("the objective", (function, arguments, form), directory, limit_bytes)
 
 
-def pack_per_worker(function: Callable[[], Any], directory: str | Path | None = None) -> FunctionSource:
+def pack_per_worker(
+    function: Callable[[], Any], directory: str | Path | None = None, limit_bytes: int | None = None
+) -> FunctionSource:
     """Pickle the function that prepares something once per worker; it is called without arguments.
 
     Raises
@@ -117,16 +131,27 @@ def pack_per_worker(function: Callable[[], Any], directory: str | Path | None = 
     if not callable(function):
         raise ExecutionError(f"per_worker must be a function, not {type(function).__name__}")
     check_needs_nothing(function)
-    return _pack("per_worker", (function, {}, CallForm()), directory)
+    return _pack("per_worker", (function, {}, CallForm()), directory, limit_bytes)
 
 
-def _pack(role: str, call: _Call, directory: str | Path | None) -> FunctionSource:
+def _pack(role: str, call: _Call, directory: str | Path | None, limit_bytes: int | None) -> FunctionSource:
     function = call[0]
     folder = user_folder(function)
     siblings = [] if folder is None else modules_under(folder)
     blob = _pickle(role, call, siblings)
+    if limit_bytes is not None and len(blob) > limit_bytes:
+        raise ExecutionError(
+            f"{_weight(role, call, len(blob), siblings)}; to workers that share no files with this machine a trial "
+            f"carries at most {limit_bytes / 1e6:.1f} MB: put the data into a file where they can read it, "
+            "and give its path instead"
+        )
     if len(blob) > LARGE_BLOB_BYTES:
-        _warn_large(role, call, len(blob), siblings)
+        warnings.warn(
+            f"{_weight(role, call, len(blob), siblings)}; every worker has to read that. "
+            "Load data inside the function, or once per worker with per_worker=",
+            UserWarning,
+            stacklevel=3,
+        )
     sha256 = hashlib.sha256(blob).hexdigest()
     return FunctionSource(
         sha256=sha256,
@@ -172,17 +197,13 @@ def _refusal(role: str, call: _Call, error: Exception) -> ExecutionError:
     return ExecutionError(f"{role} {name_of(function)} cannot be sent to a worker: {error}")
 
 
-def _warn_large(role: str, call: _Call, n_bytes: int, by_value: list[ModuleType]) -> None:
+def _weight(role: str, call: _Call, n_bytes: int, by_value: list[ModuleType]) -> str:
+    """Say how much a function captures, and what most of it is."""
     function, arguments, _ = call
     with pickled_by_value(by_value):
         largest = largest_part([*parts_of(function), *(Part(*each) for each in arguments.items())])
     what = "" if largest is None else f", most of it {largest[0]!r} ({largest[1] / 1e6:.0f} MB)"
-    warnings.warn(
-        f"{role} captures {n_bytes / 1e6:.0f} MB{what}; every worker has to read that. "
-        f"Load data inside the function, or once per worker with per_worker=",
-        UserWarning,
-        stacklevel=4,
-    )
+    return f"{role} captures {n_bytes / 1e6:.0f} MB{what}"
 
 
 def _store(directory: Path, sha256: str, blob: bytes) -> str:

@@ -82,6 +82,8 @@ class EvaluationSettings:
         one, nothing is noted of an attempt, and a result that the executor loses is lost.
     constraints : tuple of Constraint
         What they are on must be among what the objective returns, too.
+    result_limit_bytes : int, optional
+        The way home carries no result that is larger.
     """
 
     objectives: tuple[Objective, ...]
@@ -92,6 +94,7 @@ class EvaluationSettings:
     full_budget: float | None = None
     workers: str | None = None
     constraints: tuple[Constraint, ...] = ()
+    result_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +32,7 @@ from tables import shared_folder
 
 from dhflow.comparison.statistics import wilcoxon_signed_rank
 from dhflow.searcher import make_searcher
-from dhflow.space import Categorical, SearchSpace
+from dhflow.space import ARCHITECTURE, Categorical, SearchSpace
 from dhflow.testing.simulated import run_simulated
 
 FloatArray = npt.NDArray[np.float64]
@@ -111,7 +111,7 @@ def nb201() -> Table:
 
     return Table(
         "nb201",
-        SearchSpace({each: Categorical(ops) for each in edges}, architecture=edges),
+        SearchSpace({each: Categorical(ops) for each in edges}).grouped(ARCHITECTURE),
         lambda config, rng: -float(rng.choice(recorded(config))),
         lambda config: float(recorded(config).mean()),
         max(float(each.mean()) for each in seeds),
@@ -132,8 +132,8 @@ def graph(dataset: str) -> Table:
         row = row_of[(links.index(config["links"]), *(ops.index(config[each]) for each in nodes))]
         return float(valid[row]) if row >= 0 else float("nan")
 
-    space = SearchSpace(
-        {"links": Categorical(links), **{each: Categorical(ops) for each in nodes}}, architecture=["links", *nodes]
+    space = SearchSpace({"links": Categorical(links), **{each: Categorical(ops) for each in nodes}}).grouped(
+        ARCHITECTURE
     )
     return Table(dataset, space, lambda config, _: -value(config), value, float(np.nanmax(valid)), (300,))
 
@@ -142,7 +142,12 @@ def fcnet(task: str) -> Table:
     """Return an FC-Net table: mean squared error of a network of two layers, architecture and training together."""
     problem = make_problem(f"fcnet_{task}")
     names = [each for each in problem.space.names if each.startswith(("activation", "dropout", "n_units"))]
-    space = SearchSpace(problem.space.parameters, architecture=names)
+    space = SearchSpace(
+        {
+            name: replace(each, group=ARCHITECTURE) if name in names else each
+            for name, each in problem.space.parameters.items()
+        }
+    )
     return Table(
         task.partition("_")[0],
         space,

@@ -104,9 +104,24 @@ def bandit_rows(quick: bool) -> Iterable[Row]:
     return script_rows("bandits: searchers over budgets on recorded learning curves", "bandits.py", *size)
 
 
+def monitor_rows(quick: bool) -> Iterable[Row]:
+    title = "monitor: trend, false alarms and stops on recorded runs"
+    return script_rows(title, "monitor.py", *(["--quick"] if quick else []))
+
+
 def throughput_rows(quick: bool) -> Iterable[Row]:
     size = ["--trials", "200", "--rounds", "1"] if quick else ["--trials", "1000", "--rounds", "3"]
     return script_rows("throughput: whole loops beside those of peers", "throughput.py", *size)
+
+
+def site_rows(quick: bool) -> Iterable[Row]:
+    title = "sites: overhead, utilisation and recovery on each backend"
+    return script_rows(title, "sites.py", *(["--quick"] if quick else []))
+
+
+def soak_rows(quick: bool) -> Iterable[Row]:
+    title = "soak: memory and cost per trial of a long search; aims: < 2000 bytes, about 1"
+    return script_rows(title, "soak.py", *(["--quick"] if quick else []))
 
 
 def nas_rows(quick: bool) -> Iterable[Row]:
@@ -129,7 +144,10 @@ PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "scale": scale_rows,
     "bandits": bandit_rows,
     "throughput": throughput_rows,
+    "sites": site_rows,
+    "soak": soak_rows,
     "nas": nas_rows,
+    "monitor": monitor_rows,
 }
 
 

@@ -215,37 +215,71 @@ def best_at(outcome: Outcome, *, trials: int | None = None, seconds: float | Non
 
 def main() -> None:
     """Measure and print one line per searcher and number of workers."""
-    from ask_cost import mixed_loss, mixed_space
-
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--searchers", default="ambs,random")
     parser.add_argument("--workers", default="256,512,1024")
     parser.add_argument("--trials-per-worker", type=int, default=4)
     parser.add_argument("--mean-s", type=float, default=600.0)
     parser.add_argument("--spread", type=float, default=0.5)
-    parser.add_argument("--options", type=json.loads, default={})
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--options", type=json.loads, default={}, help="of ambs")
     parser.add_argument("--free", action="store_true", help="also run with asks that cost nothing, and compare quality")
     chosen = parser.parse_args()
     print("searcher  workers  utilisation  evaluations/h  per worker/h  CPU ms/suggestion  asks  largest  best")
     for name in chosen.searchers.split(","):
         for n_workers in map(int, chosen.workers.split(",")):
-            for is_charged in (True, False) if chosen.free else (True,):
-                found = simulate(
-                    name,
-                    (mixed_space(), mixed_loss),
-                    n_workers=n_workers,
-                    n_trials=n_workers * chosen.trials_per_worker,
-                    mean_s=chosen.mean_s,
-                    spread=chosen.spread,
-                    is_charged=is_charged,
-                    options=chosen.options if name == "ambs" else {},
-                )
-                print(
-                    f"{name + ('' if is_charged else ' free'):12s} {n_workers:6d} {found.utilisation:10.4f} "
-                    f"{found.per_hour:14.0f} {found.per_hour / n_workers:12.3f} {found.ask_ms:16.2f} "
-                    f"{found.n_asks:8d} {found.largest_ask:8d} {best_at(found):10.4f}",
-                    flush=True,
-                )
+            charged = _run_seeds(chosen, name, n_workers)
+            _print_line(name, n_workers, charged)
+            if chosen.free:
+                free = _run_seeds(chosen, name, n_workers, is_charged=False)
+                _print_line(f"{name} free", n_workers, free)
+                _print_ratio(charged, free)
+
+
+def _run_seeds(chosen: argparse.Namespace, name: str, n_workers: int, *, is_charged: bool = True) -> list[Outcome]:
+    from ask_cost import mixed_loss, mixed_space
+
+    return [
+        simulate(
+            name,
+            (mixed_space(), mixed_loss),
+            n_workers=n_workers,
+            n_trials=n_workers * chosen.trials_per_worker,
+            mean_s=chosen.mean_s,
+            spread=chosen.spread,
+            seed=seed,
+            is_charged=is_charged,
+            options=chosen.options if name == "ambs" else {},
+        )
+        for seed in range(chosen.seeds)
+    ]
+
+
+def _print_line(label: str, n_workers: int, found: list[Outcome]) -> None:
+    per_hour = float(np.mean([each.per_hour for each in found]))
+    print(
+        f"{label:12s} {n_workers:6d} {np.mean([each.utilisation for each in found]):10.4f} "
+        f"{per_hour:14.0f} {per_hour / n_workers:12.3f} {np.mean([each.ask_ms for each in found]):16.2f} "
+        f"{np.mean([each.n_asks for each in found]):8.0f} {max(each.largest_ask for each in found):8d} "
+        f"{np.mean([best_at(each) for each in found]):10.4f}",
+        flush=True,
+    )
+
+
+def _print_ratio(charged: list[Outcome], free: list[Outcome]) -> None:
+    """Print the quality at a quarter, a half and all of the evaluations over that of asks that cost nothing."""
+    n_trials = len(charged[0].ends)
+    for n in (n_trials // 4, n_trials // 2, n_trials):
+        pairs = [(best_at(each, trials=n), best_at(other, trials=n)) for each, other in zip(charged, free, strict=True)]
+        means = np.mean(pairs, axis=0)
+        ratios = np.log(np.maximum(pairs, 1e-12)) @ (1.0, -1.0)
+        error = ratios.std(ddof=1) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
+        print(
+            f"    best of {n}: {means[0]:.4f}, {means[1]:.4f} where asks cost nothing; ratio of the means "
+            f"{means[0] / means[1]:.3f}, geometric mean of the ratios {math.exp(ratios.mean()):.3f} "
+            f"(standard error {100 * error:.1f} %)",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Session:
     run_directory: RunDirectory
     began: float = 100.0
     message: str = ""
-    pool: Any = field(default_factory=lambda: SimpleNamespace(description="site 'laptop'"))
+    pool: Any = field(default_factory=lambda: SimpleNamespace(description="site 'laptop'", blocks=None))
     n_suggested: int = 0
 
     def start(self, now: float = 100.0, n_slots: int = 2) -> None:

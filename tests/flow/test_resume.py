@@ -18,8 +18,12 @@ from dhflow.train.worker_notes import result_line
 from dhflow.trial import TrialResult
 
 SPACE = SearchSpace(
-    {"x": Float(-1.0, 1.0), "n": Integer(1, 9), "k": Categorical(["a", "b"]), "m": Float(0.0, 1.0, when={"k": "a"})},
-    architecture=["n", "k"],
+    {
+        "x": Float(-1.0, 1.0),
+        "n": Integer(1, 9, group="architecture"),
+        "k": Categorical(["a", "b"], group="architecture"),
+        "m": Float(0.0, 1.0, when={"k": "a"}),
+    },
 )
 
 

@@ -22,7 +22,7 @@ def test_a_warm_start_with_the_same_random_numbers_does_not_stop_the_search(name
 @pytest.mark.parametrize("name", searcher_names())
 def test_the_last_configs_of_an_uneven_grid_are_found(name: str) -> None:
     # Of 1 to 500 on a logarithmic scale, the highest values are drawn once in thousands of draws.
-    space = SearchSpace({"n": Integer(1, 500, log=True)}, architecture=["n"])
+    space = SearchSpace({"n": Integer(1, 500, log=True, group="architecture")})
     study = SimulatedStudy(make_searcher(name, space, budget_range=(1, 27)))
     for config in ({"n": n} for n in range(1, 496)):
         study.add(config, float(config["n"]))
@@ -32,7 +32,7 @@ def test_the_last_configs_of_an_uneven_grid_are_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", searcher_names())
 def test_inactive_values_make_no_difference(name: str) -> None:
-    space = SearchSpace({"on": Categorical([True, False]), "n": Integer(1, 3, when={"on": True})}, architecture=["on"])
+    space = SearchSpace({"on": Categorical([True, False], group="architecture"), "n": Integer(1, 3, when={"on": True})})
     study = SimulatedStudy(make_searcher(name, space, budget_range=(1, 27)))
     assert len(study.ask(64)) == 4
 

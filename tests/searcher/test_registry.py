@@ -12,7 +12,7 @@ from dhflow.searcher.ambs import Ambs
 from dhflow.space import Float, SearchSpace
 from dhflow.trial import Suggestion, Trial
 
-SPACE = SearchSpace({"x": Float(0.0, 1.0)}, architecture=["x"])
+SPACE = SearchSpace({"x": Float(0.0, 1.0, group="architecture")})
 
 
 class Middle(Searcher):

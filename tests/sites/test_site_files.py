@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -139,6 +140,24 @@ def test_blocks_take_no_trial_that_their_end_would_cut_off() -> None:
     assert executor_of("slurm").drain_period is None
 
 
+@pytest.mark.parametrize("site", ["slurm", "pbs", "polaris", "aurora", "perlmutter", "frontier"])
+def test_the_workers_of_a_block_know_its_end(site: str) -> None:
+    needed = {} if site in ("slurm", "pbs") else {"account": "physics"}
+    init = executor_of(site, walltime="00:10:30", **needed).provider.worker_init
+    line = next(each for each in init.splitlines() if "DHFLOW_BLOCK_ENDS" in each)
+    shown = subprocess.run(
+        ["bash", "-c", f"{line}; echo $DHFLOW_BLOCK_ENDS"], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert 595 < int(shown.stdout) - time.time() <= 601
+
+
+def test_inside_a_job_its_end_is_known() -> None:
+    provider = executor_of("inside_job", time_left_s=600).provider
+    assert 595 < provider.ends_at - time.time() <= 600
+    assert f"export DHFLOW_BLOCK_ENDS={provider.ends_at}" in provider.worker_init
+    assert executor_of("inside_job").provider.ends_at is None
+
+
 def test_the_environment_that_submits_is_used_unless_another_is_named() -> None:
     own = f'export PATH="{Path(sys.executable).parent}:$PATH"'
     assert own in executor_of("slurm").provider.worker_init
@@ -176,6 +195,14 @@ def test_globus_is_built_without_a_login() -> None:
     finally:
         for each in config.executors:
             each.executor.shutdown(wait=False)
+
+
+@pytest.mark.parametrize("cap", ["0", "many", "1,2,3", -1, [2, 0]])
+def test_caps_of_endpoints_are_checked(cap: Any) -> None:
+    pytest.importorskip("globus_compute_sdk")
+    with pytest.raises(SiteError, match="cap must be") as caught:
+        load_site("globus", endpoint=[ENDPOINT, "fd8b54bb-9452-411d-8e3a-09408156a886"], cap=cap)
+    assert caught.value.argument == "cap"
 
 
 @pytest.mark.parametrize("endpoint", ["", "my endpoint", f"{ENDPOINT},{ENDPOINT}"])

@@ -36,7 +36,6 @@ def everything() -> SearchSpace:
             "nesterov": Categorical([False, True], when={"optimizer": "sgd", "flag": False}),
         },
         forbidden=[{"optimizer": "sgd", "batch": [8, 16], "flag": True}, {"epochs": 7}],
-        architecture=["layers", "units"],
     )
 
 
@@ -56,7 +55,6 @@ def test_what_goes_out_comes_back() -> None:
             assert found.prior.std == pytest.approx(parameter.prior.std)
     assert again.forbidden == space.forbidden
     assert again.groups["architecture"] == ("units",)
-    assert set(again.architecture) == {"units", "layers"}
 
 
 @pytest.mark.usefixtures("package")

@@ -77,9 +77,6 @@ def test_refuses_parameters(arguments: Any, path: str | None, says: str) -> None
         ({"starting_points": [{"a": 1, "b": "u"}]}, "starting_points[0]", "x: is missing"),
         ({"starting_points": ["abc"]}, "starting_points[0]", "mapping"),
         ({"starting_points": [{"a": 1, "b": "v", "x": 0, "z": 1}]}, "starting_points[0]", "z: the space has no such"),
-        ({"architecture": "a"}, "architecture", "list"),
-        ({"architecture": ["a", "z"]}, "architecture[1]", "no parameter 'z'"),
-        ({"architecture": [1]}, "architecture[0]", "no parameter 1"),
     ],
 )
 def test_refuses_rules_and_points(options: Any, path: str | None, says: str) -> None:
@@ -212,16 +209,12 @@ def test_product_joins_spaces_and_keeps_groups() -> None:
         both * 2
 
 
-def test_what_decides_an_architecture_is_kept() -> None:
-    cell = SearchSpace(
-        {"edge": Integer(0, 4), "node": Integer(0, 4), "stem": Integer(1, 2)}, architecture=["node", "edge"]
-    )
-    assert cell.architecture == ("edge", "node")
-    assert (SearchSpace({"lr": Float(0, 1)}) * cell.grouped("cell")).architecture == ("edge", "node")
-    assert SearchSpace.from_json(json.loads(json.dumps(cell.to_json()))) == cell
-    assert cell != SearchSpace(cell.parameters)
-    assert SearchSpace(cell.parameters).architecture == ()
-    assert "architecture=['edge', 'node']" in repr(cell)
+def test_what_decides_an_architecture_is_a_group() -> None:
+    cell = SearchSpace({"stem": Integer(1, 2), "edge": Integer(0, 4, group="architecture")})
+    assert cell.architecture == ("edge",)
+    assert (cell * SearchSpace({"node": Integer(0, 4)}).grouped("architecture")).architecture == ("edge", "node")
+    assert SearchSpace.from_json(json.loads(json.dumps(cell.to_json()))).architecture == ("edge",)
+    assert SearchSpace({"lr": Float(0, 1)}).architecture == ()
 
 
 def test_json_form_is_the_documented_one() -> None:
@@ -239,7 +232,6 @@ def test_json_form_is_the_documented_one() -> None:
         forbidden=[{"flag": 1, "units": [4, 5]}],
         constraints=[functools.partial(small)],
         starting_points=[{"lr": 0.01, "flag": 1, "units": 3, "note": "x"}],
-        architecture=["note", "units"],
     )
     data = space.to_json()
     assert data == {
@@ -266,7 +258,6 @@ def test_json_form_is_the_documented_one() -> None:
         "forbidden": [{"flag": [1], "units": [4, 5]}],
         "constraints": ["small"],
         "starting_points": [{"lr": 0.01, "flag": 1, "units": 3, "note": "x"}],
-        "architecture": ["units", "note"],
     }  # fmt: skip
     again = SearchSpace.from_json(json.loads(json.dumps(data)))
     assert again == space

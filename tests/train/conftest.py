@@ -80,7 +80,7 @@ def worker() -> Iterator[ProcessPoolExecutor]:
 def run_script(tmp_path: Path) -> Callable[..., str]:
     """Return a function that runs Python text as a script of its own and returns what it printed."""
 
-    def run(text: str, *arguments: str, folder: Path | None = None) -> str:
+    def run(text: str, *arguments: str, folder: Path | None = None, timeout_s: float = 60) -> str:
         folder = folder or tmp_path
         script = folder / "script.py"
         script.write_text(text)
@@ -90,7 +90,7 @@ def run_script(tmp_path: Path) -> Callable[..., str]:
             env={**os.environ, "PYTHONPATH": str(Path(dhflow.__file__).parents[1])},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout_s,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -171,6 +171,27 @@ def test_time_left_is_the_nearer_of_deadline_and_limit(make: Callable[..., Trial
     assert trial.should_stop()
 
 
+def test_time_left_minds_the_end_of_the_workers_batch_job(
+    make: Callable[..., TrialContext], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DHFLOW_BLOCK_ENDS", str(clock.now + 6))
+    assert make().time_left_s == 6
+    assert make(deadline=clock.now + 4).time_left_s == 4
+    assert make(deadline=clock.now + 9).time_left_s == 6
+    monkeypatch.setenv("DHFLOW_BLOCK_ENDS", "soon")
+    assert make().time_left_s is None
+
+
+def test_a_step_that_no_longer_fits_in_is_not_begun(make: Callable[..., TrialContext], clock: Clock) -> None:
+    trial = make()
+    assert not trial.should_stop(needs_s=1e9)
+    trial = make(deadline=clock.now + 10)
+    assert not trial.should_stop(needs_s=9)
+    clock.now += 2
+    assert trial.should_stop(needs_s=9)
+    assert close_context(trial).was_told_to_stop
+
+
 def test_without_a_directory_there_is_a_temporary_one(make: Callable[..., TrialContext]) -> None:
     trial = make(directory=None)
     trial.report(1, loss=1.0)

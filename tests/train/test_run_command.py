@@ -96,7 +96,15 @@ def test_the_environment_says_everything(make_task: TaskMaker, tmp_path: Path) -
     assert environment["DHFLOW_SEED"] == "7"
     assert environment["DHFLOW_BUDGET"] == "3"
     assert environment["DHFLOW_CONTINUES"] == "/before/1"
+    assert environment["DHFLOW_TIME_LEFT_S"] == ""
     assert json.loads(Path(environment["DHFLOW_CONFIG"]).read_text()) == {"x": 1.5}
+
+
+def test_a_command_knows_the_time_that_is_left(make_task: TaskMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DHFLOW_BLOCK_ENDS", str(time.time() + 100))
+    command = "echo $DHFLOW_TIME_LEFT_S #{x}"
+    assert 90 <= evaluate(make_task(command)).values["objective"] < 100
+    assert evaluate(make_task(command, timeout_s=50.0)).values == {"objective": 50.0}
 
 
 def test_special_names_are_filled_in(make_task: TaskMaker) -> None:

@@ -1,0 +1,301 @@
+"""Suggestions: what each change is, which parameter of the config it is, and whether the search space allows it.
+
+A change is looked for in the trial's config under the names that people use for it, put on the nearest value that the
+parameter can take, and checked with the whole config. Where there is no such parameter, or the space does not allow the
+value, the suggestion is given in words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dhflow.errors import SpaceError
+from dhflow.monitor.context import Context
+from dhflow.monitor.finding import Suggestion
+from dhflow.monitor.record import Records
+
+if TYPE_CHECKING:
+    from dhflow.space import SearchSpace
+
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "learning_rate": ("learning_rate", "lr", "base_lr", "learning_rate_init", "initial_learning_rate", "eta0"),
+    "batch_size": ("batch_size", "batch", "minibatch_size", "train_batch_size"),
+    "clip": (
+        "global_clipnorm",
+        "clip_gradients",
+        "clipnorm",
+        "clip_norm",
+        "gradient_clip",
+        "grad_clip",
+        "max_grad_norm",
+    ),
+    "layers": ("n_layers", "num_layers", "n_hidden_layers", "hidden_layers", "layers", "depth", "n_blocks"),
+    "units": ("units", "n_units", "num_units", "hidden_units", "max_units", "hidden_size", "width", "filters"),
+    "activation": ("activation", "hidden_activation", "act"),
+    "initializer": ("initializer", "kernel_initializer", "init", "weight_init"),
+    "dropout": ("dropout", "dropout_rate", "max_dropout"),
+    "weight_decay": ("weight_decay", "l2", "l2_regularization", "decay"),
+}
+CLIP_NORM = 0.1
+"""Of the slides ("add clip gradient to 0.1"); Caffe's clip_gradients bounds the global norm too."""
+LEARNING_RATE_STEP = 3.0
+"""Half a decade: large enough to be seen, small enough not to step over the working range (Bengio 2012, sec. 3)."""
+
+
+def parameter_of(role: str, context: Context) -> str | None:
+    """Return which parameter of the config, or of the space, plays a role; None if there is none."""
+    names = [*context.config, *(context.space.names if context.space is not None else ())]
+    for alias in ROLES[role]:
+        for name in names:
+            plain = name.lower().replace("-", "_")
+            if plain == alias or plain.endswith((f"_{alias}", f".{alias}", f":{alias}", f"/{alias}")):
+                return name
+    return None
+
+
+def change(
+    role: str,
+    new: Callable[[Any], Any],
+    context: Context,
+    *,
+    name: str,
+    text: str,
+    reason: str,
+    expected: str,
+) -> Suggestion:
+    """Return a suggestion to change one parameter, as a diff where config and space allow it and else in words.
+
+    Parameters
+    ----------
+    role : str
+        One of :data:`ROLES`.
+    new : callable
+        From the present value (None where the config has none) to the wanted one; None where there is none.
+    context : Context
+    name, text, reason, expected : str
+        See :class:`~dhflow.monitor.finding.Suggestion`.
+    """
+    diff = _diff(role, new, context)
+    if not diff:
+        return Suggestion(name, "advice", text, reason, expected)
+    ((parameter, value),) = diff.items()
+    old = context.config.get(parameter)
+    shown = f"{text}: {parameter} = {_show(value)}" + ("" if old is None else f" instead of {_show(old)}")
+    return Suggestion(name, "change", shown, reason, expected, diff)
+
+
+def _diff(role: str, new: Callable[[Any], Any], context: Context) -> dict[str, Any]:
+    parameter = parameter_of(role, context)
+    if parameter is None:
+        return {}
+    old = context.config.get(parameter)
+    try:
+        wanted = new(old)
+    except TypeError:  # arithmetic on a text, or on nothing
+        return {}
+    value = wanted if context.space is None or wanted is None else _nearest(context.space, parameter, wanted, old)
+    if value is None or value == old:
+        return {}
+    if context.space is not None and {**context.config, parameter: value} not in context.space:
+        return {}
+    return {parameter: value}
+
+
+def _nearest(space: SearchSpace, name: str, wanted: Any, old: Any) -> Any:
+    """Return the value nearest to the wanted one that the parameter takes, not beyond the old one; None if none."""
+    parameter: Any = space.parameters.get(name)
+    if parameter is None:
+        return None
+    if not _is_number(wanted):
+        return wanted if _takes(parameter, wanted) else None
+    listed = getattr(parameter, "listed", None)
+    if listed is None:
+        low, high = parameter.low, parameter.high
+        bounded = min(max(wanted, low), high)
+        return round(bounded) if isinstance(low, int) and isinstance(high, int) else float(bounded)
+    numbers = [each for each in listed if _is_number(each)]
+    if _is_number(old):
+        numbers = [each for each in numbers if (each < old) == (wanted < old) and each != old]
+    return min(numbers, key=lambda each: _apart(each, wanted), default=None)
+
+
+def _takes(parameter: Any, value: Any) -> bool:
+    try:
+        parameter.check(value)
+    except SpaceError:
+        return False
+    return True
+
+
+def _apart(a: float, b: float) -> float:
+    return abs(math.log(a / b)) if a > 0 and b > 0 else math.inf
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+# Changes ----------------------------------------------------------------------------------------------
+
+
+def clip_gradients(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to bound the norm of the gradient."""
+    return change(
+        "clip", lambda old: CLIP_NORM if not old or old > CLIP_NORM else None, context,
+        name="clip_gradients",
+        text=f"clip the gradients to a global norm of {CLIP_NORM} (global_clipnorm={CLIP_NORM})",
+        reason=reason,
+        expected="steps stay bounded, so weights no longer overflow",
+    )  # fmt: skip
+
+
+def lower_learning_rate(context: Context, records: Records, reason: str) -> Suggestion:
+    """Return the suggestion to divide the learning rate by three."""
+    rate = records.network.learning_rate
+    known = f" (now {rate:.3g}: {_rounded(rate / LEARNING_RATE_STEP):.3g})" if math.isfinite(rate) else ""
+    return change(
+        "learning_rate", lambda old: _rounded(old / LEARNING_RATE_STEP), context,
+        name="lower_learning_rate",
+        text=f"divide the learning rate by {LEARNING_RATE_STEP:.0f}{known}",
+        reason=reason,
+        expected="the loss falls more steadily",
+    )  # fmt: skip
+
+
+def raise_learning_rate(context: Context, records: Records, reason: str) -> Suggestion:
+    """Return the suggestion to multiply the learning rate by three."""
+    rate = records.network.learning_rate
+    known = f" (now {rate:.3g}: {_rounded(rate * LEARNING_RATE_STEP):.3g})" if math.isfinite(rate) else ""
+    return change(
+        "learning_rate", lambda old: _rounded(old * LEARNING_RATE_STEP), context,
+        name="raise_learning_rate",
+        text=f"multiply the learning rate by {LEARNING_RATE_STEP:.0f}{known}",
+        reason=reason,
+        expected="the loss falls sooner",
+    )  # fmt: skip
+
+
+def halve_batch(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to halve the batch."""
+    return change(
+        "batch_size", lambda old: max(old // 2, 1), context,
+        name="halve_batch", text="halve the batch", reason=reason,
+        expected="more steps per epoch, with more noise in each, which helps out of flat places",
+    )  # fmt: skip
+
+
+def double_batch(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to double the batch."""
+    return change(
+        "batch_size", lambda old: old * 2, context,
+        name="double_batch", text="double the batch", reason=reason, expected="less noise in each step",
+    )  # fmt: skip
+
+
+def more_layers(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to add a hidden layer."""
+    return change(
+        "layers", lambda old: old + 1, context,
+        name="more_layers", text="add a hidden layer", reason=reason, expected="a network that can fit the data",
+    )  # fmt: skip
+
+
+def fewer_layers(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to take away a hidden layer."""
+    return change(
+        "layers", lambda old: old - 1 if old > 1 else None, context,
+        name="fewer_layers", text="take away a hidden layer, or add residual connections and normalisation",
+        reason=reason, expected="gradients reach the first layers",
+    )  # fmt: skip
+
+
+def more_units(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to double the units."""
+    return change(
+        "units", lambda old: old * 2, context,
+        name="more_units", text="double the units of the hidden layers", reason=reason,
+        expected="a network that can fit the data",
+    )  # fmt: skip
+
+
+def other_activation(context: Context, wanted: str, reason: str) -> Suggestion:
+    """Return the suggestion to use another activation."""
+    return change(
+        "activation", lambda old: None if old == wanted else wanted, context,
+        name="other_activation", text=f"use the activation {wanted}", reason=reason,
+        expected="units that pass gradients on",
+    )  # fmt: skip
+
+
+def other_initializer(context: Context, wanted: str, reason: str) -> Suggestion:
+    """Return the suggestion to start from other weights."""
+    return change(
+        "initializer", lambda old: None if old == wanted else wanted, context,
+        name="other_initializer", text=f"start from {wanted} weights", reason=reason,
+        expected="signals of the same size in every layer at the start",
+    )  # fmt: skip
+
+
+def more_dropout(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to drop more units."""
+    return change(
+        "dropout", lambda old: min((old or 0.0) + 0.2, 0.7), context,
+        name="more_dropout", text="raise the dropout by 0.2", reason=reason,
+        expected="a smaller gap between training and validation",
+    )  # fmt: skip
+
+
+def less_dropout(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to drop fewer units."""
+    return change(
+        "dropout", lambda old: old / 2 if old else None, context,
+        name="less_dropout", text="halve the dropout", reason=reason, expected="a network that can fit the data",
+    )  # fmt: skip
+
+
+def more_weight_decay(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to decay weights more."""
+    return change(
+        "weight_decay", lambda old: old * 10 if old else 1e-4, context,
+        name="more_weight_decay", text="raise the weight decay tenfold (1e-4 where there is none)", reason=reason,
+        expected="a smaller gap between training and validation",
+    )  # fmt: skip
+
+
+def less_weight_decay(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to decay weights less."""
+    return change(
+        "weight_decay", lambda old: old / 10 if old else None, context,
+        name="less_weight_decay", text="lower the weight decay to a tenth", reason=reason,
+        expected="weights that may grow to what the data ask for",
+    )  # fmt: skip
+
+
+# What is no change of a parameter ---------------------------------------------------------------------
+
+
+def stop(reason: str, expected: str = "the budget that is left goes to other trials") -> Suggestion:
+    """Return the suggestion to stop the run."""
+    return Suggestion("stop", "stop", "stop this run", reason, expected)
+
+
+def search_around(context: Context, reason: str) -> Suggestion:
+    """Return the suggestion to let a search choose the model and its hyperparameters."""
+    action, where = ("search", " around this config") if context.space is not None else ("advice", "")
+    text = f"use AutoML to select the model and its hyperparameters{where}"
+    return Suggestion("automl", action, text, reason, "a config that fits the data")  # type: ignore[arg-type]
+
+
+def words(name: str, text: str, reason: str, expected: str) -> Suggestion:
+    """Return advice that no parameter of a config can express."""
+    return Suggestion(name, "advice", text, reason, expected)

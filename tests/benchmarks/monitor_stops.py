@@ -1,0 +1,74 @@
+"""What a run had when a stop was advised, beside what it had in the end: the slides' table, on recorded runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from monitor_runs import Run, algoperf_runs, lcbench_runs, taskset_runs
+
+from dhflow.monitor import Context, judge
+
+SLIDES = ((0.2211, 0.3409, 370), (0.3132, 0.4848, 350), (0.7841, 0.7847, 1510))
+"""Metric at the advised stop, in the end, and the step of 2,000."""
+N_LOOKS = 20
+FINE = 0.02
+
+
+def first_stop(run: Run, context: Context) -> tuple[int | None, str]:
+    """Return after how many readings a stop is first advised, and by which rule."""
+    for k in np.unique(np.linspace(4, run.n - 1, N_LOOKS).astype(int)):
+        found = judge(run.records(int(k)), context)
+        rule = next((each.rule for each in found.findings if each.advises_stop), None)
+        if rule is not None:
+            return int(k), rule
+    return None, ""
+
+
+def stop_table(*, quick: bool) -> None:
+    """Print what stops cost when the monitor knows nothing but the run itself."""
+    rng = np.random.default_rng(0)
+    n = 60 if quick else 400
+    sources = {
+        "TaskSet, validation loss": [run for runs in taskset_runs().values() for run in runs],
+        "LCBench, validation error": [run for runs in lcbench_runs().values() for run in runs],
+        "AlgoPerf, validation loss": algoperf_runs(),
+    }
+    print("\nMetric at the first advised stop beside the run's best in the end (no siblings, no target)")
+    print("".ljust(30) + "runs  stopped  median step  cost: median   mean  over 2 %  epochs saved   by")
+    for now, end, step in SLIDES:
+        cost = (end - now) / end
+        print(f"{'the slides':30}{1:4}{'100 %':>9}{step / 2000:13.0%}{cost:14.1%}{'':18}{1 - step / 2000:13.0%}")
+    for name, runs in sources.items():
+        picked = [runs[i] for i in rng.choice(len(runs), n, replace=False)]
+        _print_source(name, picked)
+
+
+def _print_source(name: str, runs: list[Run]) -> None:
+    steps, costs, saved, rules = [], [], 0, Counter[str]()
+    for run in runs:
+        at, rule = first_stop(run, Context(metric=run.metric, full_budget=float(run.n)))
+        if at is None:
+            continue
+        rules[rule] += 1
+        saved += run.n - at
+        steps.append(at / run.n)
+        costs.append(_cost(run, at))
+    total = sum(run.n for run in runs)
+    if not costs:
+        print(f"{name:30}{len(runs):4}{'0 %':>9}")
+        return
+    c = np.array(costs)
+    by = ", ".join(f"{rule} {n}" for rule, n in rules.most_common())
+    stopped = f"{len(c) / len(runs):.0%}"
+    print(
+        f"{name:30}{len(runs):4}{stopped:>9}{np.median(steps):13.0%}{np.median(c):14.1%}{c.mean():7.1%}"
+        f"{(c > FINE).mean():10.1%}{saved / total:13.0%}   {by}"
+    )
+
+
+def _cost(run: Run, at: int) -> float:
+    """Return by how much the end is better than the stop, relative to the stop; of an accuracy, of its error."""
+    best = run.best + (1.0 if run.maximised else 0.0)
+    now, end = float(best[at - 1]), float(best[-1])
+    return (now - end) / now if np.isfinite(now) and now > 0 else 0.0
