@@ -178,7 +178,7 @@ class AgEbo(RegularizedEvolution):
         """Return an untried config (1, d) of this architecture, or none (0, d)."""
         candidates.pin(architecture)
         X = candidates.sample(_TRIED, rng)
-        if all(key in taken for key in self.space.keys(X)):
+        if all(key in taken for _, key in self._identified(X)):
             return X[:0]
         if self._proposer.n_completed < self.n_initial // 2:
             return np.array(self._take_new(X, 1, taken)).reshape(-1, len(self.space))

@@ -9,12 +9,13 @@ from dhflow.errors import SearchError
 from dhflow.searcher import make_searcher
 from dhflow.searcher.agebo import AgEbo
 from dhflow.searcher.candidate import PinnedCandidates
-from dhflow.space import Categorical, Float, Integer, SearchSpace
+from dhflow.space import ARCHITECTURE, Categorical, Float, Integer, SearchSpace
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 
 CELL = {f"op{i}": Categorical(list("abcd")) for i in range(5)}
 TRAINING = {"rate": Float(1e-4, 1.0, log=True), "batch": Integer(1, 64, log=True)}
-JOINT = SearchSpace({**CELL, **TRAINING}, architecture=list(CELL))
+ALONE = SearchSpace(CELL).grouped(ARCHITECTURE)
+JOINT = ALONE * SearchSpace(TRAINING)
 
 
 def loss_of(config: dict[str, Any]) -> float:
@@ -57,7 +58,7 @@ def test_a_child_has_an_architecture_one_step_from_its_parent() -> None:
 
 def test_it_needs_to_know_the_architecture() -> None:
     plain = SearchSpace({**CELL, **TRAINING})
-    with pytest.raises(SearchError, match=r"must know which parameters decide the architecture: write SearchSpace\("):
+    with pytest.raises(SearchError, match="must know which parameters decide the architecture: declare them"):
         make_searcher("agebo", plain)
     with pytest.raises(SearchError, match="'op9': the space has no such parameter"):
         make_searcher("agebo", plain, architecture=["op1", "op9"])
@@ -66,17 +67,13 @@ def test_it_needs_to_know_the_architecture() -> None:
         assert isinstance(made, AgEbo)
         assert made.architecture == ("op0", "op1")
     assert make_searcher("agebo", plain, architecture=["op0"]).describe()["options"]["architecture"] == ["op0"]
-    grouped = SearchSpace(CELL).grouped("architecture") * SearchSpace(TRAINING)
-    assert AgEbo(grouped).architecture == tuple(CELL)
     assert AgEbo(JOINT).architecture == tuple(CELL)
 
 
 def test_without_hyperparameters_it_is_ageing_evolution() -> None:
-    space = SearchSpace(CELL, architecture=list(CELL))
-
     def configs(name: str) -> list[Any]:
         study = run_simulated(
-            make_searcher(name, space, seed=4),
+            make_searcher(name, ALONE, seed=4),
             lambda config: loss_of({**config, "rate": 0.01}),
             n_trials=60,
             n_workers=4,
@@ -88,9 +85,8 @@ def test_without_hyperparameters_it_is_ageing_evolution() -> None:
 
 def test_an_architecture_that_the_rules_leave_nothing_is_passed_over() -> None:
     space = SearchSpace(
-        {"op": Categorical(list("abc")), "k": Integer(1, 9)},
+        {"op": Categorical(list("abc"), group=ARCHITECTURE), "k": Integer(1, 9)},
         forbidden=[{"op": "c", "k": list(range(1, 9))}],
-        architecture=["op"],
     )
     study = SimulatedStudy(make_searcher("agebo", space, n_initial=4))
     for _ in range(30):

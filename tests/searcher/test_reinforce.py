@@ -11,7 +11,7 @@ from dhflow.errors import SearchError
 from dhflow.searcher import make_searcher
 from dhflow.searcher.decision import Decisions
 from dhflow.searcher.reinforce import PolicySearcher
-from dhflow.space import Categorical, Float, SearchSpace
+from dhflow.space import ARCHITECTURE, Categorical, Float, SearchSpace
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import TrialStatus
 
@@ -45,6 +45,16 @@ def test_it_learns(name: str, space: SearchSpace, loss: Any) -> None:
     assert np.mean([late(name, seed) / late("random", seed) for seed in range(2)]) < (
         0.9 if name == "q_learning" else 0.75
     )
+
+
+@pytest.mark.parametrize("name", [*POLICIES, "q_learning", "agebo"])
+def test_architectures_that_are_the_same_in_effect_are_tried_once(name: str) -> None:
+    letters = {f"c{i}": Categorical(list("abcd"), group=ARCHITECTURE) for i in range(3)}
+    space = SearchSpace(letters, canonical=lambda config: "".join(sorted(config.values())))
+    study = run_simulated(make_searcher(name, space), lambda config: float(config["c0"] == "a"), n_trials=64)
+    # So many multisets of three out of four letters there are.
+    found = space.identities(space.encode([each.config for each in study.trials.values()]))
+    assert len(found) == len(set(found)) == 20
 
 
 @pytest.mark.parametrize("name", POLICIES)
