@@ -165,8 +165,8 @@ class Reinforce(PolicySearcher):
     after some draws in vain comes from the prior. Trials from elsewhere count as drawn from the prior.
 
     *Cost.* Some 3 ms of CPU per trial for six decisions, in proportion to their number. Use it to compare with, and for
-    long searches (thousands of trials) among structures; with hundreds of trials ``evolution`` finds as much, and
-    model-based searchers more.
+    long searches (thousands of trials) among structures; with hundreds of trials ``evolution`` and
+    model-based searchers find more.
     """
 
     name: ClassVar[str] = "reinforce"
