@@ -37,7 +37,7 @@ demo: $(STAMP) ## search Keras networks on handwritten digits: 30 trials on two 
 	    --site laptop --site-set workers=$(WORKERS) --site-set cores_per_worker=1 \
 	    --history $(DEMO)/digits.h5 --plot $(DEMO)/digits.png
 
-test: lint pytest ## set up everything, check style, types and imports, run all tests
+test: lint pytest ## set up everything, check style, types and imports, run all tests (DHFLOW_TESTS=all: also the long ones)
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -53,7 +53,7 @@ pytest: $(STAMP) ## the tests alone; PYTEST_ARGS="-k space" picks some
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 chaos: $(STAMP) ## 200 rounds of random faults, about an hour; DHFLOW_CHAOS_SEED=17 repeats one
-	DHFLOW_CHAOS_ROUNDS=$${DHFLOW_CHAOS_ROUNDS:-200} \
+	DHFLOW_TESTS=all DHFLOW_CHAOS_ROUNDS=$${DHFLOW_CHAOS_ROUNDS:-200} \
 	    $(BIN)/python -m pytest tests/faults/test_chaos.py -p no:randomly $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## the tests with branch coverage

@@ -19,7 +19,7 @@ from dhflow.errors import ExecutionError, SiteError
 from dhflow.remote import find_search, submit_search
 from dhflow.trial import Trial, TrialStatus
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.long]
 
 StartEndpoint = Callable[..., contextlib.AbstractContextManager[str]]
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})

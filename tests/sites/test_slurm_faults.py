@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.faults,
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.usefixtures("queue_left", "_all_nodes"),
 ]
 
@@ -160,8 +161,8 @@ def test_blocks_drain_and_the_search_goes_on_in_new_ones(watched: WatchedSearch)
             """
         )
     )
-    process = watched.search("--max-trials", 70, "--site", "short.py")
-    trials = is_complete(watched, process, 70)
+    process = watched.search("--max-trials", 140, "--site", "short.py")
+    trials = is_complete(watched, process, 140)
     assert n_lost(trials) == 0
     assert len({each.pid for each in watched.notes}) > 4, "one block was enough"
 
