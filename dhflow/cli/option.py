@@ -7,14 +7,9 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-if TYPE_CHECKING:
-    _Type = click.ParamType[Any]  # generic from click 8.4 on
-else:
-    _Type = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,7 +52,7 @@ class Verb(click.Command):
                     formatter.write(f"  dhflow {each}\n")
 
 
-class Duration(_Type):
+class Duration(click.ParamType):
     """Seconds, from ``01:30:00`` (hours first), ``10:00`` (minutes first), ``90s``, ``10m``, ``1h30m`` or ``90``."""
 
     name = "time"
@@ -73,7 +68,7 @@ class Duration(_Type):
         return seconds
 
 
-class Number(_Type):
+class Number(click.ParamType):
     """A number, or "none"."""
 
     name = "number"
@@ -99,7 +94,7 @@ class Number(_Type):
         return "N" if self._kind is int else "NUMBER"
 
 
-class Setting(_Type):
+class Setting(click.ParamType):
     """``name=value``."""
 
     name = "name=value"

@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 MAX_TRAINING = 600
 N_CANDIDATES = 200
 _TRIED = 64
-"""Hyperparameters drawn to see whether the space's rules leave an architecture any."""
+"""Hyperparameters drawn to see whether an architecture has any that are allowed and untried."""
 
 
 class AgEbo(RegularizedEvolution):
@@ -151,11 +151,12 @@ class AgEbo(RegularizedEvolution):
             return super()._propose(n, pending, taken, rng)
         rows = [self._pending_rows[each.trial_id][0] for each in pending]
         found: list[FloatArray] = []
-        for _ in range(n + OWN_DRAWS):
-            if len(found) == n:
-                break
+        n_misses = 0
+        while len(found) < n and n_misses < OWN_DRAWS:
             (architecture,) = self._architectures(1, rng)
-            found += list(self._completed(self._candidates, architecture, [*rows, *found], taken, rng))
+            new = self._completed(self._candidates, architecture, [*rows, *found], taken, rng)
+            found += list(new)
+            n_misses += not len(new)
         X = np.array(found).reshape(-1, len(self.space))
         if len(found) < n:
             left = self._untried(n - len(found), taken, lambda k: self.space.sample_encoded(k, rng), rng)
@@ -177,8 +178,8 @@ class AgEbo(RegularizedEvolution):
         """Return an untried config (1, d) of this architecture, or none (0, d)."""
         candidates.pin(architecture)
         X = candidates.sample(_TRIED, rng)
-        if not len(X):
-            return X
+        if all(key in taken for _, key in self._identified(X)):
+            return X[:0]
         if self._proposer.n_completed < self.n_initial // 2:
             return np.array(self._take_new(X, 1, taken)).reshape(-1, len(self.space))
         return self._proposer.propose(1, pending, taken, rng)[0]

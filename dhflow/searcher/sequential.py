@@ -127,8 +127,10 @@ class SequentialSearcher(DistinctSearcher):
                 break
             X, _, log_p = self._draw(n if draws == 0 else max(n, _REDRAW_ROWS), rng)
             is_allowed = self.space.allowed(X)
-            for row, key, each in zip(X[is_allowed], self.space.keys(X[is_allowed]), log_p[is_allowed], strict=True):
-                if len(rows) < n and key not in taken:
+            for (row, key), each in zip(self._identified(X[is_allowed]), log_p[is_allowed], strict=True):
+                if len(rows) == n:
+                    break
+                if key not in taken:
                     taken.add(key)
                     rows.append(row)
                     log_ps.append(float(each))
