@@ -310,7 +310,7 @@ def test_regression_with_a_distribution(keras, tmp_path):
     y = (x[:, :1] + rng.normal(scale=0.3, size=(200, 1))).astype("float32")
     space = distribution_regression((3,), 1, n_layers=1, units=(16,))
     network = space.freeze(space.decisions().default_config())
-    settings = TrainingSettings("val_loss", loss="normal_nll", epochs=40, learning_rate=0.02, keep_model=True)
+    settings = TrainingSettings("val_loss", loss="normal_nll", epochs=12, learning_rate=0.05, keep_model=True)
     trial = Handle(tmp_path / "1")
     train_and_validate(network, TrainingData((x[:150], y[:150]), (x[150:], y[150:])), trial, settings)
     mean, std = np.split(np.asarray(load_model(trial.dir / "model.keras")(x[150:])), 2, axis=1)
