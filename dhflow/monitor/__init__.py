@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from dhflow.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from dhflow.monitor.channel import Channel as Channel
     from dhflow.monitor.context import Context as Context
     from dhflow.monitor.context import Sibling as Sibling
+    from dhflow.monitor.control import Control as Control
     from dhflow.monitor.finding import Finding as Finding
     from dhflow.monitor.finding import Light as Light
     from dhflow.monitor.finding import Severity as Severity
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from dhflow.monitor.trend.judgement import trend_of as trend_of
 
 _HOMES = {
+    "Channel": "channel",
     "Context": "context",
+    "Control": "control",
     "Finding": "finding",
     "Judgement": "rules",
     "judge": "rules",

@@ -49,10 +49,10 @@ PEERS = {
     "optuna_tpe": Peer("venv_botorch_optuna"),
     "optuna_cma": Peer("venv_botorch_optuna"),
     "hyperopt_tpe": Peer("venv_hyperopt"),
-    "deephyper_et_sampling": Peer("venv_deephyper", 0.5),
+    "deephyper_et_sampling": Peer("venv_deephyper"),
     "deephyper_dummy": Peer("venv_deephyper", 0.5),
-    "smac_hpo": Peer("venv_smac", 0.5),
-    "optuna_gp": Peer("venv_botorch_optuna", 0.3, 100),
+    "smac_hpo": Peer("venv_smac", 0.5, 100),
+    "optuna_gp": Peer("venv_botorch_optuna", 0.5, 100),
     "deephyper_default": Peer("venv_deephyper", 0.2, 100),
 }
 """In tiers: the cheap ones get every seed, those of some 100 ms an ask half of them, the dear ones fewer and only
