@@ -19,8 +19,17 @@ settings.register_profile("ci", settings.get_profile("dhflow"), derandomize=True
 settings.load_profile("ci" if os.environ.get("CI") else "dhflow")
 
 
+# What a machine has room for once (ports, cores), or what takes seconds to make.
+MADE_ONCE = ("rabbit", "slurm", "keras", "wheel", "elsewhere")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless it is asked for."""
+    """Keep the tests of such a fixture in one process; leave out what takes minutes, unless it is asked for."""
+    for item in items:
+        for name in MADE_ONCE:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
+                break
     if os.environ.get("DHFLOW_TESTS") == "all":
         return
     for item in items:

@@ -38,8 +38,10 @@ def testbeds() -> Path | None:
 
 
 def free_ports() -> int:
-    """Return the first of a few free ports."""
-    for base in range(28000, 32000, 100):
+    """Return the first of a few free ports, which no other process of this run looks at."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    for base in range(28000 + 100 * number, 32000, 100 * count):
         with socket.socket() as probe:
             if all(probe.connect_ex(("127.0.0.1", base + i)) for i in (0, 1, 11, 12)):
                 return base
