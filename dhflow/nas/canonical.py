@@ -26,14 +26,15 @@ from dhflow.nas.catalogue import operation_to_json
 from dhflow.nas.elementary import Activation, Flatten, Reshape
 from dhflow.nas.merge import Add, Merge, Pad
 from dhflow.nas.operation import AnyOperation, Operation, Zero
-from dhflow.nas.window import GlobalPool, Pool
+from dhflow.nas.window import AvgPool1D, AvgPool2D, GlobalPool, MaxPool1D, MaxPool2D
 
 if TYPE_CHECKING:
     from dhflow.nas.architecture import Architecture
 
 _MAX_ATTEMPTS = 8
 
-_PURE = (Activation, Flatten, Reshape, Pool, GlobalPool, Pad, Zero, Merge)
+_POOLS = (MaxPool1D, MaxPool2D, AvgPool1D, AvgPool2D, GlobalPool)
+_PURE = (Activation, Flatten, Reshape, *_POOLS, Pad, Zero, Merge)
 """Operations without weights or chance: twice on one tensor, they make the same twice."""
 
 
