@@ -137,6 +137,20 @@ def test_the_best_models_are_kept_beside_the_history(pool, tmp_path):
         keep_models(result)
 
 
+def failing_late(config, trial):
+    (trial.dir / "model.keras").write_text("model")
+    if config["x"] > 0.5:
+        raise ValueError
+    return config["x"]
+
+
+def test_pruning_leaves_no_model_of_any_trial(pool, tmp_path):
+    result = search(failing_late, SPACE, searcher="random", seed=2, max_trials=8, site=pool, history=tmp_path / "h.h5")
+    assert 0 < result.n_failed < 8
+    assert len(keep_models(result, 1, prune=True)) == 1
+    assert not list(tmp_path.glob("h.h5.run/**/model.keras"))
+
+
 def test_without_a_history_no_model_is_kept(pool):
     result = search(leaving, SPACE, searcher="random", seed=2, max_trials=1, site=pool)
     with pytest.raises(SearchError, match="beside a history"):

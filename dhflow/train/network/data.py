@@ -150,10 +150,10 @@ class TrainingData:
         """
         import numpy as np
 
-        labels = None if hasattr(self.train, "cardinality") else np.asarray(_plain(self.train)[1])
-        if labels is not None and labels.ndim == 2 and labels.shape[1] > 1:
+        labels = np.array([""]) if hasattr(self.train, "cardinality") else np.asarray(_plain(self.train)[1])
+        if labels.ndim == 2 and labels.shape[1] > 1:
             labels = labels.argmax(axis=1)
-        if labels is None or (labels.dtype.kind not in "iub" and not np.array_equal(labels, labels.astype(int))):
+        if labels.dtype.kind not in "iubf" or not np.array_equal(labels, np.rint(labels)):
             raise ObjectiveError('class_weight="balanced" needs arrays, with a whole number for each example\'s class')
         counts = np.bincount(labels.astype(int).ravel())
         n_classes = int((counts > 0).sum())
