@@ -74,6 +74,18 @@ def test_trainings_that_fail_are_counted(pool):
     assert f"{far.n_failed} failed" in str(again)
 
 
+def ends_early(config, trial):
+    return {"score": float(trial.should_stop(needs_s=60.0))}
+
+
+def test_trainings_that_were_stopped_early_are_counted(pool):
+    problem = Problem(SPACE, ends_early, direction={"score": "maximize"})
+    again = retrain(problem, {"only": {"x": 0.2}}, n_repeats=2, site=pool, timeout_s=30.0)
+    assert again["only"].values == (1.0, 1.0)
+    assert again["only"].n_stopped == 2
+    assert str(again).endswith("2 stopped early")
+
+
 def test_one_training_of_one_config_has_no_spread(pool):
     again = retrain(make_problem(), {"only": {"x": 0.2}}, n_repeats=1, site=pool)
     assert np.isnan(again["only"].std)

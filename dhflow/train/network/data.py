@@ -58,7 +58,7 @@ class TrainingData:
     train, validation : pair, triple or tf.data.Dataset
         ``(x, y)`` or ``(x, y, weights)``, of arrays whose first axis are the examples; x (and y) of several inputs
         (outputs) is a mapping from their names, or a list in their order. A ``Dataset`` gives single examples,
-        and knows how many there are.
+        knows how many there are, and is kept in memory once it was read.
     test : the same, optional
         Only measured.
     """
