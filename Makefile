@@ -61,7 +61,7 @@ format: $(STAMP) ## let ruff put the code into form
 	$(BIN)/ruff format .
 
 pytest: $(STAMP) ## the tests alone, in TEST_PROCESSES=2; PYTEST_ARGS="-k space" picks some
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 globus: $(ENDPOINT_STAMP) ## the tests through real endpoints of Globus Compute, in an environment of their own
 	DHFLOW_TESTS=all $(ENDPOINT_VENV)/bin/python -m pytest tests/sites/test_globus.py tests/sites/test_function_kinds.py \
@@ -72,7 +72,7 @@ chaos: $(STAMP) ## 200 rounds of random faults, about an hour; DHFLOW_CHAOS_SEED
 	    $(BIN)/python -m pytest tests/faults/test_chaos.py -p no:randomly $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## the tests with branch coverage
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure overheads and print them as ratios (nothing is asserted)
 	$(BIN)/python tests/benchmarks/run.py

@@ -18,13 +18,7 @@ from chaos import Round
 USUAL = (0, 111, 2, 13, 24, 15, 6, 17, 8, 9)
 """Every kind of disturbance once, in rounds that start few processes."""
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.integration,
-    pytest.mark.slow,
-    pytest.mark.long,
-    pytest.mark.xdist_group("chaos"),
-]
+pytestmark = [pytest.mark.faults, pytest.mark.integration, pytest.mark.slow, pytest.mark.long]
 
 
 def seeds() -> list[int]:

@@ -19,13 +19,7 @@ from watched_search import MARK, PROBLEM, WatchedSearch
 
 from dhflow import TrialStatus, load
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.integration,
-    pytest.mark.slow,
-    pytest.mark.long,
-    pytest.mark.xdist_group("interrupts"),
-]
+pytestmark = [pytest.mark.faults, pytest.mark.integration, pytest.mark.slow, pytest.mark.long]
 
 THREADS = ["--site-set", "executor=threads", "--site-set", "workers=2"]
 PROCESSES = ["--site-set", "workers=2", "--site-set", "heartbeat_s=1"]

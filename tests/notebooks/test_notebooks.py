@@ -31,7 +31,6 @@ def test_a_notebook_is_stripped(path: Path):
 
 
 @pytest.mark.integration
-@pytest.mark.xdist_group("notebooks")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=names)
 def test_a_notebook_runs(path: Path, tmp_path: Path):
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("rabbit")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.long]
 
 SOURCE = Path(__file__).with_name("function_kinds.py")
 ALL = "right: global class closure lambda instance method partial"
