@@ -111,12 +111,84 @@ class AttemptEnded:
     budget: float | None = None
 
 
-Event = StudyHeader | SessionStarted | SessionEnded | TrialCreated | AttemptSubmitted | AttemptEnded
+@dataclass(frozen=True, slots=True)
+class RecordsKept:
+    """What the monitor keeps of an attempt beside its learning curve.
+
+    Parameters
+    ----------
+    trial_id, attempt : int
+    records : tuple of dict
+        JSON forms of records, as :mod:`dhflow.monitor.line` writes them.
+    """
+
+    trial_id: int
+    attempt: int
+    records: tuple[JsonDict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingMade:
+    """A rule of the monitor found something new about an attempt.
+
+    Parameters
+    ----------
+    trial_id, attempt : int
+    at : float
+    finding : dict
+        JSON form, as :func:`dhflow.monitor.finding.finding_to_json` makes it.
+    """
+
+    trial_id: int
+    attempt: int
+    at: float
+    finding: JsonDict
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTaken:
+    """A command was carried out or refused.
+
+    Parameters
+    ----------
+    at : float
+    command : str
+        ``"accept"``, ``"stop"``, …
+    trial_id : int, optional
+        The trial that it is about.
+    origin : str
+        Who gave it: ``user@host``, or the policy or stopper.
+    arguments, reply : dict
+        JSON.
+    command_id : str
+        Names it among all commands; "" for one that nobody waits for.
+    """
+
+    at: float
+    command: str
+    trial_id: int | None
+    origin: str = ""
+    arguments: JsonDict = field(default_factory=dict)
+    reply: JsonDict = field(default_factory=dict)
+    command_id: str = ""
+
+
+Event = (
+    StudyHeader
+    | SessionStarted
+    | SessionEnded
+    | TrialCreated
+    | AttemptSubmitted
+    | AttemptEnded
+    | RecordsKept
+    | FindingMade
+    | CommandTaken
+)
 
 
 @dataclass(slots=True)
 class StudyRecord:
-    """Everything a history knows of a study, without the learning curves.
+    """Everything a history knows of a study, without the learning curves and what the monitor keeps.
 
     Parameters
     ----------
@@ -155,6 +227,10 @@ class StudyRecord:
             case AttemptEnded():
                 self.trials[event.trial_id] = ended(self._known(event.trial_id), event)
                 self.n_outcomes += event.outcome_number is not None
+            case RecordsKept(trial_id) | FindingMade(trial_id):
+                self._known(trial_id)
+            case CommandTaken():
+                pass
             case StudyHeader():
                 self.header = event
             case SessionStarted():
@@ -238,7 +314,7 @@ def fold(events: Iterable[Event], onto: StudyRecord | None = None) -> StudyRecor
     return record
 
 
-def to_json(event: Event) -> JsonDict:
+def to_json(event: Event) -> JsonDict:  # noqa: PLR0911 - one for each kind
     """Return the JSON form of an event; :func:`from_json` is its inverse. Default values are left out."""
     match event:
         case TrialCreated(trial):
@@ -251,12 +327,18 @@ def to_json(event: Event) -> JsonDict:
             return {"e": "session", "s": session, "t": at, "info": info}
         case SessionEnded(session, at, info):
             return {"e": "session_end", "s": session, "t": at, "info": info}
+        case RecordsKept(trial_id, attempt, records):
+            return {"e": "records", "id": trial_id, "n": attempt, "records": list(records)}
+        case FindingMade(trial_id, attempt, at, finding):
+            return {"e": "finding", "id": trial_id, "n": attempt, "t": at, "finding": finding}
+        case CommandTaken():
+            return {"e": "command", **_command_to_json(event)}
         case StudyHeader():
             return {"e": "study", **_header_to_json(event)}
     raise TypeError(f"{event!r} is no event of a history")
 
 
-def from_json(data: JsonDict) -> Event:
+def from_json(data: JsonDict) -> Event:  # noqa: PLR0911 - one for each kind
     """Return the event that :func:`to_json` wrote.
 
     Raises
@@ -276,6 +358,12 @@ def from_json(data: JsonDict) -> Event:
                 return SessionStarted(data["s"], data["t"], data["info"])
             case "session_end":
                 return SessionEnded(data["s"], data["t"], data["info"])
+            case "records":
+                return RecordsKept(data["id"], data["n"], tuple(data["records"]))
+            case "finding":
+                return FindingMade(data["id"], data["n"], data["t"], data["finding"])
+            case "command":
+                return _command_from_json(data)
             case "study":
                 objectives = tuple(Objective(**each) for each in data["objectives"])
                 rest = {name: data[name] for name in ("study_id", "space", "seed", "created_at", "budget")}
@@ -399,4 +487,23 @@ def _ended_from_json(data: JsonDict) -> AttemptEnded:
         measurements=tuple(Measurement(*each) for each in data.get("curve", ())),
         outcome_number=data.get("out"),
         budget=data.get("budget"),
+    )
+
+
+def _command_to_json(event: CommandTaken) -> JsonDict:
+    data: JsonDict = {"t": event.at, "command": event.command}
+    named = {"id": event.trial_id, "origin": event.origin, "arguments": event.arguments, "reply": event.reply}
+    named["name"] = event.command_id
+    return data | {name: value for name, value in named.items() if value not in (None, "", {})}
+
+
+def _command_from_json(data: JsonDict) -> CommandTaken:
+    return CommandTaken(
+        at=data["t"],
+        command=data["command"],
+        trial_id=data.get("id"),
+        origin=data.get("origin", ""),
+        arguments=data.get("arguments", {}),
+        reply=data.get("reply", {}),
+        command_id=data.get("name", ""),
     )

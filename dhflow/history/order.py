@@ -9,6 +9,8 @@ from dhflow.history.event import (
     AttemptEnded,
     AttemptSubmitted,
     Event,
+    FindingMade,
+    RecordsKept,
     SessionEnded,
     SessionStarted,
     StudyHeader,
@@ -46,7 +48,7 @@ class EventOrder:
                     if trial.trial_id in self._trial_ids or trial.trial_id in created:
                         raise HistoryCorruptError(f"not recorded: trial {trial.trial_id} is created a second time")
                     created.add(trial.trial_id)
-                case AttemptSubmitted() | AttemptEnded():
+                case AttemptSubmitted() | AttemptEnded() | RecordsKept() | FindingMade():
                     if event.trial_id not in self._trial_ids and event.trial_id not in created:
                         raise HistoryCorruptError(f"not recorded: trial {event.trial_id} was never created")
                 case SessionStarted():

@@ -41,12 +41,17 @@ _OWN_KEYS = {"record", "step", "time", "per"}
 
 def to_line(record: Record) -> bytes:
     """Return a record as one line; fields that have their default are left out."""
+    return json.dumps(to_json(record), separators=(",", ":")).encode() + b"\n"
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """Return a record as strict JSON; fields that have their default are left out."""
     data = {"record": _NAMES[type(record)]}
     for each in fields(record):
         value = getattr(record, each.name)
         if each.default is MISSING or not _same(value, each.default):
             data[each.name] = _strict(value)
-    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+    return data
 
 
 def from_line(line: bytes | str) -> Record | None:
@@ -55,10 +60,17 @@ def from_line(line: bytes | str) -> Record | None:
     Keys that a record of this version does not have are left aside: a newer worker may write them.
     """
     try:
-        data: Any = json.loads(line)
+        return from_json(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def from_json(data: Any) -> Record | None:
+    """Return the record that :func:`to_json` wrote, or None if `data` is none."""
+    try:
         name = data.get("record", "reading")
         found: Record | None = _reading(data) if name == "reading" else _record(RECORD_TYPES[name], data)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return found
 
