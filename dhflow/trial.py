@@ -139,6 +139,8 @@ class TrialResult:
         Identifies the worker on its host; begins with the process id.
     budget : float, optional
         The budget that was reached, when it is less than asked.
+    records, findings : tuple of dict
+        JSON forms of what the monitor recorded and found, where they had no other way home.
     """
 
     trial_id: int
@@ -153,6 +155,8 @@ class TrialResult:
     host: str = ""
     worker: str = ""
     budget: float | None = None
+    records: tuple[Mapping[str, Any], ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
