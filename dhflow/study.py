@@ -419,6 +419,7 @@ class Study:
             history_path=self.history_path,
             full_budget=self.budget.high if self.budget else self.searcher.full_budget,
             starting_points=self.problem.starting_points if self.problem else self.space.starting_points,
+            space=self.space,
             space_names=self.space.names,
             conditional_names=frozenset(name for name, each in self.space.parameters.items() if each.when),
         )

@@ -50,6 +50,8 @@ class TrialSource(str, enum.Enum):
     """A default or starting point of the space or the problem, evaluated first."""
     USER = "user"
     """Added with ``enqueue``."""
+    ADVICE = "advice"
+    """Another trial's config with a change that the monitor suggested."""
     ADDED = "added"
     """Loaded as finished with ``add_trials``."""
 

@@ -260,7 +260,14 @@ def _curve(result: Result, trial: Trial) -> None:
 
 
 def _source_text(trial: Trial) -> str:
-    text = {"searcher": "the searcher", "default": "the defaults", "user": "you (enqueue)", "added": "loaded"}
+    advice = trial.meta.get("advice", {})
+    text = {
+        "searcher": "the searcher",
+        "default": "the defaults",
+        "user": "you (enqueue)",
+        "advice": f"the monitor's advice {advice.get('trial')}/{advice.get('suggestion')} (by {advice.get('by')})",
+        "added": "loaded",
+    }
     source = text[trial.source.value]
     if trial.ask_number is not None:
         source += f", ask {trial.ask_number}, which had seen {count(trial.ask_saw or 0, 'outcome')}"

@@ -4,6 +4,9 @@
 
     owner.json                     who runs the study now: host, process id, when it began
     stop                           left by somebody who wants a remote search to end (dhflow.remote)
+    commands/                      commands from other processes, and their replies (dhflow.flow.command_files)
+    watch.json                     what the watcher shows of running trials (dhflow.flow.watcher)
+    channel_keys.json              keys of the running session's ZeroMQ channel, for the owner's eyes alone
     objective/<sha256>             the objective as workers load it
     trials/<id>/<attempt>/         one attempt's files, written by its worker alone; made when there are any
     workers/<session>/             what the workers of the running session note (dhflow.train.worker_notes)
@@ -22,7 +25,8 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from dhflow.train.attempt_directory import STOP
+from dhflow.monitor.control import Control, control_to_line
+from dhflow.train.attempt_directory import CONTROLS, STOP
 from dhflow.train.worker_notes import NOTES
 from dhflow.trial import Trial, TrialStatus
 
@@ -76,6 +80,16 @@ class RunDirectory:
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
             (directory / STOP).touch()
+
+    def send_control(self, trial: Trial, control: Control) -> None:
+        """Leave a control in the attempt's directory; a stop is the stop file, too."""
+        directory = self.last_attempt(trial)
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            with (directory / CONTROLS).open("ab") as file:
+                file.write(control_to_line(control))
+        if control.kind == "stop":
+            self.request_stop(trial)
 
     def tidy(self, trial: Trial) -> None:
         """Remove the directories of a trial that is in the history, unless they are to be kept."""
