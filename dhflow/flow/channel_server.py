@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dhflow.errors import ExecutionError
+from dhflow.flow.run_directory import KEYS
 from dhflow.flow.tail import chosen
 from dhflow.monitor.control import Control, control_to_line
 from dhflow.monitor.line import from_lines
@@ -154,7 +155,7 @@ class ChannelServer:
 
 def _write_keys(folder: Path, keys: list[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "channel_keys.json"
+    path = folder / KEYS
     path.unlink(missing_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "w") as file:

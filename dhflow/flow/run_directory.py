@@ -30,6 +30,9 @@ from dhflow.train.attempt_directory import CONTROLS, STOP
 from dhflow.train.worker_notes import NOTES
 from dhflow.trial import Trial, TrialStatus
 
+KEYS = "channel_keys.json"
+"""Where the clients' keys of a ZeroMQ channel lie while a session runs."""
+
 Keep = Literal["all", "failed", "none"]
 KEEP = ("all", "failed", "none")
 
@@ -99,7 +102,8 @@ class RunDirectory:
 
     def close(self) -> None:
         """Say that nobody owns the study any more; remove what only a running session needs."""
-        (self.path / "owner.json").unlink(missing_ok=True)
+        for name in ("owner.json", KEYS):
+            (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.workers.parent, ignore_errors=True)
         if self.is_temporary:
             shutil.rmtree(self.path, ignore_errors=True)

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +136,8 @@ def overflowing(config: dict[str, Any], trial: Any) -> float:
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "h.h5"
+def history(tmp_path: Path) -> Path:
+    return tmp_path / "h.h5"
 
 
 def test_a_red_trial_is_stopped_and_the_history_says_why(history: Path) -> None:
