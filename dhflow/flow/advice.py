@@ -92,7 +92,7 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
     HistoryError
         If the history cannot be read.
     """
-    trial = _known(record, trial_id)
+    trial = known_trial(record, trial_id)
     for each in read_board(history):
         if each.get("trial") == trial_id:
             return Advice(trial_id, tuple(map(finding_from_json, each.get("findings", ()))), is_live=True)
@@ -146,10 +146,27 @@ def _context(record: StudyRecord, trial: Trial, records: Records, siblings: Sibl
     return replace(context, siblings=siblings.of(trial, context.metric))
 
 
-def _known(record: StudyRecord, trial_id: int) -> Trial:
+def known_trial(record: StudyRecord, trial_id: int) -> Trial:
+    """Return a trial; raises UnknownTrialError if there is none of that number."""
     if trial_id not in record.trials:
-        raise UnknownTrialError(f"there is no trial {trial_id}; there are {len(record.trials)}", trial_id)
+        there = f"there are trials 0 to {max(record.trials)}" if record.trials else "there are none yet"
+        raise UnknownTrialError(f"there is no trial {trial_id}: {there}", trial_id)
     return record.trials[trial_id]
+
+
+def space_of(record: StudyRecord) -> SearchSpace | None:
+    """Return the search space of a history; None of a single run, and where a constraint is code that is not here."""
+    from dhflow.space import SearchSpace
+
+    if record.header is None or not has_space(record):
+        return None
+    space = SearchSpace.from_json(record.header.space)
+    return None if space.constraints else space
+
+
+def has_space(record: StudyRecord) -> bool:
+    """Whether a history is of a search, and not of a single run."""
+    return record.header is not None and bool(record.header.space.get("parameters"))
 
 
 # Accepting ----------------------------------------------------------------------------------------------
