@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from dhflow.history.event import StudyRecord
-
 _REFRESH_S = 1.0
+_REST = 10.0
+"""Times what a look has taken."""
+
 _PIPE_WIDTH = 200
 
 
@@ -31,35 +33,31 @@ def command(history: Path, *, trial_id: int | None, once: bool) -> None:
 
     HISTORY may also be the file of a single run.
     """
-    from dhflow.history import load_record
-
-    draw = (lambda record: _one(history, record, trial_id)) if trial_id is not None else _all(history)
+    draw = partial(_all, history) if trial_id is None else partial(_one, history, trial_id)
     if once or not sys.stdout.isatty():
-        _print(draw(load_record(history)))
-        return
-    _live(history, draw)
+        _print(draw())
+    else:
+        _live(history, draw)
 
 
-def _all(history: Path) -> Callable[[StudyRecord], RenderableType]:
+def _all(history: Path) -> RenderableType:
+    from rich.console import Group
+
     from dhflow.cli.watching import running_lines, table_of
 
-    def draw(record: StudyRecord) -> RenderableType:
-        lines = running_lines(history, record)
-        if lines:
-            return table_of(lines)
-        n_ended = sum(each.is_finished for each in record.trials.values())
-        return f"no trial of {history} runs now; {n_ended} have ended"
-
-    return draw
+    lines, others = running_lines(history)
+    return Group(table_of(lines), others) if lines else others
 
 
-def _one(history: Path, record: StudyRecord, trial_id: int) -> RenderableType:
+def _one(history: Path, trial_id: int) -> RenderableType:
     from rich.console import Group
 
     from dhflow.cli.watching import advice_lines, table_of, trial_line
     from dhflow.commands import advise
     from dhflow.flow.advice import known_trial
+    from dhflow.history import load_record
 
+    record = load_record(history)
     trial = known_trial(record, trial_id)
     lines = advice_lines(advise(history, trial_id), history)
     return Group(table_of([trial_line(history, record, trial)]), "", *lines)
@@ -75,20 +73,28 @@ def _print(shown: RenderableType) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _live(history: Path, draw: Callable[[StudyRecord], RenderableType]) -> None:
+def _live(history: Path, draw: Callable[[], RenderableType]) -> None:
     from rich.console import Console
     from rich.live import Live
-
-    from dhflow.flow.run_directory import owner_of
-    from dhflow.history import load_record
-    from dhflow.trial import TrialStatus
 
     console = Console(highlight=False, markup=False)
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            record = load_record(history)
-            live.update(draw(record), refresh=True)
-            is_running = any(each.status is TrialStatus.RUNNING for each in record.trials.values())
-            if owner_of(history) is None and not is_running:
+            began = time.monotonic()
+            live.update(draw(), refresh=True)
+            if not _is_open(history):
                 return
-            time.sleep(_REFRESH_S)
+            # A long history takes its time to read, and the file system has others to serve.
+            time.sleep(max(_REFRESH_S, _REST * (time.monotonic() - began)))
+
+
+def _is_open(history: Path) -> bool:
+    from dhflow.flow.advice import has_space
+    from dhflow.flow.run_directory import owner_of
+    from dhflow.history import load_record
+    from dhflow.trial import TrialStatus
+
+    if owner_of(history) is not None:
+        return True
+    record = load_record(history)
+    return not has_space(record) and any(each.status is TrialStatus.RUNNING for each in record.trials.values())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dhflow.flow.advice import judged_now, read_board, suggestions_of
+from dhflow.flow.advice import has_space, judged_now, read_board, shown_of, suggestions_of
 from dhflow.flow.text import format_value
+from dhflow.history import load_record, read_records
 from dhflow.monitor.finding import Finding, Light, finding_from_json, light_of
 from dhflow.trial import TrialStatus
 
@@ -49,25 +50,28 @@ class Line:
     advice: str = ""
 
 
-def running_lines(history: Path, record: StudyRecord) -> list[Line]:
-    """Return a line for each running trial: what its watcher shows, or of a single run what its file says."""
-    board = {each["trial"]: each for each in read_board(history)}
+def running_lines(history: Path) -> tuple[list[Line], str]:
+    """Return a line for each running trial, and what is to be said of the others.
+
+    While somebody runs the study the lines are what its watcher shows; of a single run they are judged here.
+    """
+    board = read_board(history)
+    if board is not None:
+        silent = f"{board.n_silent} more run and have reported nothing; " if board.n_silent else ""
+        return [_from_board(each) for each in board.running], f"{silent}{board.n_ended} have ended in this session"
+    record = load_record(history)
     running = [each for each in record.trials.values() if each.status is TrialStatus.RUNNING]
-    is_single = not board and record.header is not None and not record.header.space.get("parameters")
-    lines = []
-    for trial in running:
-        if trial.trial_id in board:
-            lines.append(_from_board(board[trial.trial_id]))
-        elif is_single and len(lines) < _MOST_JUDGED:
-            lines.append(_judged(history, record, trial))
-        else:
-            lines.append(Line(trial.trial_id, None, "", verdict="no reports yet"))
-    return lines
+    n_ended = sum(each.is_finished for each in record.trials.values())
+    if has_space(record):
+        lines = [Line(each.trial_id, None, "", verdict="no reports yet") for each in running]
+    else:
+        lines = [_judged(history, record, each) for each in running[:_MOST_JUDGED]]
+    return lines, f"no trial of {history} runs now; {n_ended} have ended" if not lines else f"{n_ended} have ended"
 
 
 def trial_line(history: Path, record: StudyRecord, trial: Trial) -> Line:
     """Return the line of one trial, running or not."""
-    found = next((each for each in read_board(history) if each["trial"] == trial.trial_id), None)
+    found = shown_of(history, trial.trial_id)
     return _judged(history, record, trial) if found is None else _from_board(found)
 
 
@@ -89,7 +93,6 @@ def _from_board(data: dict[str, Any]) -> Line:
 
 
 def _judged(history: Path, record: StudyRecord, trial: Trial) -> Line:
-    from dhflow.history import read_records
     from dhflow.monitor.surroundings import metric_of
 
     records = read_records(history, trial.trial_id)

@@ -69,15 +69,42 @@ def suggestions_of(findings: Iterable[Finding]) -> tuple[Suggestion, ...]:
     return tuple(named.values())
 
 
-def read_board(history: Path) -> list[dict[str, Any]]:
-    """Return what the owner of a study shows of its running trials; nothing if nobody owns it."""
+@dataclass(frozen=True)
+class Board:
+    """What the owner of a study shows.
+
+    Parameters
+    ----------
+    running : list of dict
+        Those running trials that have reported, as :meth:`dhflow.flow.watched.Watched.to_json` has them.
+    n_silent : int
+        Running trials that have not.
+    n_ended : int
+        Trials that have ended in this session.
+    """
+
+    running: list[dict[str, Any]]
+    n_silent: int = 0
+    n_ended: int = 0
+
+
+def read_board(history: Path) -> Board | None:
+    """Return what the owner of a study shows of its running trials; None if nobody owns it, or none has reported."""
     if owner_of(history) is None:
-        return []
+        return None
     try:
-        board = json.loads((run_path(history) / BOARD).read_bytes())
-        return list(board["running"]) if time.time() - board["at"] < _STALE_S else []
+        data = json.loads((run_path(history) / BOARD).read_bytes())
+        board = Board(list(data["running"]), int(data["silent"]), int(data["ended"]))
+        return board if time.time() - data["at"] < _STALE_S else None
     except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return None
+
+
+def shown_of(history: Path, trial_id: int) -> dict[str, Any] | None:
+    """Return what the owner of a study shows of one trial."""
+    board = read_board(history)
+    rows = [] if board is None else board.running
+    return next((each for each in rows if each.get("trial") == trial_id), None)
 
 
 def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSpace | None = None) -> Advice:
@@ -93,17 +120,15 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
         If the history cannot be read.
     """
     trial = known_trial(record, trial_id)
-    for each in read_board(history):
-        if each.get("trial") == trial_id:
-            return Advice(trial_id, tuple(map(finding_from_json, each.get("findings", ()))), is_live=True)
-    judged = judged_now(history, record, trial, space)
-    last = max((each.attempt for each in read_findings(history, trial_id)), default=0)
-    kept = [each for each in read_findings(history, trial_id) if each.attempt == last]
-    stored = [finding_from_json(each.finding) for each in kept]
-    newest = {each.rule: each for each in stored}
-    if not newest:
-        return judged
-    return Advice(trial_id, by_severity(newest.values()), judged.trend)
+    shown = shown_of(history, trial_id)
+    if shown is not None:
+        return Advice(trial_id, tuple(map(finding_from_json, shown.get("findings", ()))), is_live=True)
+    kept = read_findings(history, trial_id)
+    if not kept:
+        return judged_now(history, record, trial, space)
+    last = max(each.attempt for each in kept)
+    newest = {each.rule: each for each in (finding_from_json(e.finding) for e in kept if e.attempt == last)}
+    return Advice(trial_id, by_severity(newest.values()))
 
 
 def judged_now(history: Path, record: StudyRecord, trial: Trial, space: SearchSpace | None = None) -> Advice:

@@ -207,6 +207,8 @@ class Session:
             "objective": describe_objective(self._objective),
             "limits": {each.name: getattr(settings, each.name) for each in fields(Limits)},
             "timeout_s": settings.timeout_s,
+            "adapt": settings.adapt,
+            "stoppers": [each.name for each in settings.policy.stoppers],
             "python": platform.python_version(),
             "versions": _versions(),
             **({"reference": dict(settings.reference)} if settings.reference else {}),

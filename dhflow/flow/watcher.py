@@ -127,6 +127,7 @@ class Watcher:
         )
         self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
         self._tried = {_tried_by(each) for each in study.record.trials.values()}
+        self._n_ended = 0
         self._shown = ""
         self._closing = threading.Event()
         self._closed_noted: list[FindingMade | RecordsKept] | None = None
@@ -252,6 +253,7 @@ class Watcher:
 
     def _take_end(self, event: AttemptEnded) -> None:
         running = self._running.pop(event.trial_id, None)
+        self._n_ended += event.outcome_number is not None
         trial = self._trials[event.trial_id]
         if self._server is not None:
             self._server.forget((event.trial_id, event.attempt.number))
@@ -429,12 +431,13 @@ class Watcher:
         every = [each.watched for each in self._running.values() if each.watched is not None]
         if not every and not self._shown:
             return
-        text = json.dumps([each.to_json() for each in every])
+        counts = f'"silent": {len(self._running) - len(every)}, "ended": {self._n_ended}'
+        text = f'{counts}, "running": {json.dumps([each.to_json() for each in every])}'
         path = self._directory.path / BOARD
         aside = path.with_name(f".{BOARD}.{os.getpid()}")
         self._shown = text
         try:
-            aside.write_text(f'{{"at": {time.time()!r}, "running": {text}}}')
+            aside.write_text(f'{{"at": {time.time()!r}, {text}}}')
             aside.replace(path)
         except OSError as error:
             _log.debug("the state of running trials cannot be shown: %s", error)

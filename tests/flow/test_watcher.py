@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,38 @@ def test_a_paused_search_starts_nothing_until_it_goes_on(history: Path) -> None:
         assert wait_for_reply(folder, give(folder, CommandTaken(0.0, "go_on", None)), 20.0) == {"paused": False}
         thread.join(20)
     assert len(load(history)) == 5
+
+
+class FarAway(Executor):
+    """One worker that shares no files, as far as dhflow knows."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self._pool.submit(function, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+@pytest.mark.parametrize("channel", ["auto", "zmq:127.0.0.1"])
+def test_without_shared_files_red_trials_are_stopped_too(
+    history: Path, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    monkeypatch.setattr("dhflow.flow.pool.is_globus", lambda executor: isinstance(executor, FarAway))
+    space = SearchSpace({"x": Float(0.0, 1.0), "global_clipnorm": Float(2.0, 10.0)})
+    executor = FarAway()
+    with Study(space, searcher="random", seed=1, history=history) as study:
+        options: Any = {"site": executor, "workers": 1, "channel": channel, "max_trials": 1, "abort_after": None}
+        study.run(overflowing, adapt="stop", **options)
+    executor.shutdown()
+    (trial,) = load(history).trials
+    assert (trial.status, trial.values) == (TrialStatus.STOPPED, {})
+    findings = [finding_from_json(each.finding) for each in read_findings(history, 0)]
+    assert "overflow" in {each.rule for each in findings}
+    assert read_records(history, 0).machine
+    assert load(history).record.sessions[0][0].info["adapt"] == "stop"
 
 
 def test_options_are_checked_before_anything_starts() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from dhflow import Float, SearchSpace, Study, TrialStatus, commands, load
 from dhflow.errors import SearchError
-from dhflow.flow.advice import read_board
+from dhflow.flow.advice import shown_of
 from dhflow.history import read_commands, read_findings
 from dhflow.monitor.finding import finding_from_json
 from dhflow.trial import TrialSource
@@ -50,9 +50,9 @@ def running(history: Path, objective: Any, *configs: dict[str, float], **options
 def shown(history: Path, trial_id: int, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     until = time.monotonic() + 60
     while True:
-        found = [each for each in read_board(history) if each["trial"] == trial_id and is_so(each)]
-        if found:
-            return found[0]
+        found = shown_of(history, trial_id)
+        if found is not None and is_so(found):
+            return found
         assert time.monotonic() < until
         time.sleep(0.1)
 
