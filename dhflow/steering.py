@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from dhflow.errors import SearchError
-from dhflow.flow.advice import parse_suggestion
 from dhflow.history.event import CommandTaken
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ class Steered:
         SearchError
             If no session runs, or the text is no ``TRIAL/NAME``.
         """
+        from dhflow.flow.advice import parse_suggestion
+
         trial_id, name = parse_suggestion(suggestion)
         self._command(CommandTaken(time.time(), "accept", trial_id, "study", {"suggestion": name}))
 

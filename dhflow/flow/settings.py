@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from dhflow.errors import SearchError
 from dhflow.flow.limits import Limits
 from dhflow.flow.run_directory import KEEP, Keep
-from dhflow.monitor.policy import Adapt, Policy
-from dhflow.monitor.stopper import Stopper, make_stoppers
 
 if TYPE_CHECKING:
     from parsl import Config as ParslConfig
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
 
     from dhflow.flow.driver import Observer
     from dhflow.flow.resources import Resources
+    from dhflow.monitor.policy import Adapt, Policy
+    from dhflow.monitor.stopper import Stopper
 
 
 DEFAULT_SITE = "laptop"
@@ -159,6 +159,10 @@ class RunSettings:
     @property
     def policy(self) -> Policy:
         """What the monitor may do."""
+        # Here: the rules need not be loaded by those who only look at a history.
+        from dhflow.monitor.policy import Policy
+        from dhflow.monitor.stopper import make_stoppers
+
         return Policy(self.adapt, make_stoppers(self.stoppers), self.max_auto)
 
     @classmethod
