@@ -65,27 +65,19 @@ def test_promoted_networks_go_on_from_their_rungs_checkpoint(eager, pool, tmp_pa
         assert len(found.progress.history["loss"]) == budget
 
 
-def test_a_network_that_cannot_be_built_is_one_failed_trial_with_a_reason(eager, pool, tmp_path):
-    space = make_space(Layer(unbuildable, shape="same", name="broken"))
-    objective = NetworkObjective(space, replace(SETTINGS, epochs=1), load_data)
-    result = search(
-        objective,
-        space.decisions(),
-        direction={"val_accuracy": "maximize"},
-        searcher="grid",
-        max_trials=4,
-        site=pool,
-        abort_after=None,
-    )
-    failed = [each for each in result if each.status is TrialStatus.FAILED]
-    assert [each.config["block"] for each in failed] == ["broken"]
-    assert failed[0].failure.kind == "BuildError"
-    assert "block: broken cannot be built: RuntimeError: no such layer today" in failed[0].failure.message
-    assert sum(each.status is TrialStatus.COMPLETED for each in result) == 3
-
-
-def test_a_network_beyond_memory_is_one_failed_trial_with_a_reason(eager, pool):
-    space = make_space(Dense(10**12))
+@pytest.mark.parametrize(
+    ("operation", "reason"),
+    [
+        (
+            Layer(unbuildable, shape="same", name="broken"),
+            "block: broken cannot be built: RuntimeError: no such layer today",
+        ),
+        (Dense(10**12), "does not fit in memory"),
+    ],
+    ids=["unbuildable", "too large"],
+)
+def test_a_network_that_cannot_be_built_is_one_failed_trial_with_a_reason(eager, pool, operation, reason):
+    space = make_space(operation)
     result = search(
         NetworkObjective(space, replace(SETTINGS, epochs=1), load_data),
         space.decisions(),
@@ -96,8 +88,10 @@ def test_a_network_beyond_memory_is_one_failed_trial_with_a_reason(eager, pool):
         abort_after=None,
     )
     (failed,) = (each for each in result if each.status is TrialStatus.FAILED)
+    assert failed.config["block"] == operation.label
     assert failed.failure.kind == "BuildError"
-    assert "does not fit in memory" in failed.failure.message
+    assert reason in failed.failure.message
+    assert sum(each.status is TrialStatus.COMPLETED for each in result) == 3
 
 
 @pytest.mark.integration
