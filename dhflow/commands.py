@@ -22,7 +22,8 @@ from dhflow.flow.command_files import FOLDER, give, wait_for_reply, who
 from dhflow.flow.run_directory import owner_of, run_path
 from dhflow.flow.taking import suggestion_in
 from dhflow.history import History, load_record
-from dhflow.history.event import CommandTaken, Event, TrialCreated
+from dhflow.history.event import Event, TrialCreated
+from dhflow.history.monitor_event import CommandTaken
 from dhflow.trial import Config, Trial, trial_seed
 
 if TYPE_CHECKING:

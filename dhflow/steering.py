@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dhflow.errors import SearchError
-from dhflow.history.event import CommandTaken
+from dhflow.history.monitor_event import CommandTaken
 
 if TYPE_CHECKING:
     from dhflow.flow.session import Session

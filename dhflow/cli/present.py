@@ -94,6 +94,7 @@ def one_trial(result: Result, trial: Trial) -> None:
     click.echo("\n".join(f"  {line}" for line in columns((n, format_value(v)) for n, v in trial.config.items())))
     for attempt in trial.attempts:
         _attempt(result, trial, attempt)
+    _findings(result, trial)
     _curve(result, trial)
 
 
@@ -243,6 +244,17 @@ def _output(log: Path) -> None:
         click.echo(f"\n  end of its output, {count(len(lines), 'line')}:")
         for line in lines[-_LOG_TAIL_LINES:]:
             click.echo(f"  | {line}")
+
+
+def _findings(result: Result, trial: Trial) -> None:
+    from dhflow.history import read_findings
+
+    found = [] if result.history is None else read_findings(result.history, trial.trial_id)
+    if found:
+        _heading(f"what the monitor found, {count(len(found), 'finding')}")
+        for each in found:
+            click.echo(f"  {each.finding['severity']}, step {each.finding.get('step', 0)}: {each.finding['text']}")
+        click.echo(f"  advice: {shlex.join(['dhflow', 'advise', str(result.history), '--trial', str(trial.trial_id)])}")
 
 
 def _curve(result: Result, trial: Trial) -> None:

@@ -13,7 +13,8 @@ from dhflow.errors import SearchError, SpaceError, UnknownTrialError
 from dhflow.flow.run_directory import owner_of, run_path
 from dhflow.flow.siblings import Siblings
 from dhflow.history import read_findings, read_measurements, read_records
-from dhflow.history.event import CommandTaken, StudyRecord
+from dhflow.history.event import StudyRecord
+from dhflow.history.monitor_event import CommandTaken
 from dhflow.monitor.finding import Finding, Light, Suggestion, by_severity, finding_from_json, light_of
 from dhflow.monitor.record import Records
 from dhflow.monitor.rules import judge

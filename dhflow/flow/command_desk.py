@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from dhflow.errors import DhflowError
 from dhflow.flow.advice import accepting, advice_on
 from dhflow.flow.command_files import CommandInbox
-from dhflow.history.event import CommandTaken, StudyRecord
+from dhflow.history.event import StudyRecord
+from dhflow.history.monitor_event import CommandTaken
 from dhflow.monitor.finding import Finding
 from dhflow.monitor.policy import Policy
 from dhflow.objective import Objective

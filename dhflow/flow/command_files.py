@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dhflow.history.event import CommandTaken
+from dhflow.history.monitor_event import CommandTaken
 
 FOLDER = "commands"
 _REPLY = ".reply"

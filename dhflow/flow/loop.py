@@ -36,16 +36,8 @@ from dhflow.flow.message import (
 from dhflow.flow.outcome import attempt_of, count_losses, ended_by, given_up
 from dhflow.flow.standing import Standing, standing_of
 from dhflow.flow.taking import control_in, refusal, suggestion_in, why_not
-from dhflow.history.event import (
-    AttemptEnded,
-    AttemptSubmitted,
-    CommandTaken,
-    Event,
-    FindingMade,
-    RecordsKept,
-    StudyRecord,
-    TrialCreated,
-)
+from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, StudyRecord, TrialCreated
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.objective import Objective
 from dhflow.trial import (
     Attempt,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dhflow.history.event import CommandTaken, Event, FindingMade, RecordsKept
+from dhflow.history.event import Event
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.monitor.control import Control
 from dhflow.trial import Config, Measurement, Suggestion, Trial, TrialFailure, TrialResult, TrialSource
 

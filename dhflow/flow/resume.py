@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dhflow.flow.outcome import ended_by, given_up
 from dhflow.flow.run_directory import attempt_path, run_path, workers_path
-from dhflow.history.event import Event, RecordsKept, SessionEnded, StudyRecord
+from dhflow.history.event import Event, SessionEnded, StudyRecord
+from dhflow.history.monitor_event import RecordsKept
 from dhflow.monitor.line import to_json
 from dhflow.objective import Objective
 from dhflow.searcher.base import Searcher

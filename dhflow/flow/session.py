@@ -29,7 +29,8 @@ from dhflow.flow.pool import Pool, PoolPlan, plan_pool
 from dhflow.flow.preparation import CallMaker, pool_settings, prepared_call
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.settings import RunSettings
-from dhflow.history.event import CommandTaken, Event, SessionEnded, SessionStarted
+from dhflow.history.event import Event, SessionEnded, SessionStarted
+from dhflow.history.monitor_event import CommandTaken
 from dhflow.trial import Config, TrialSource
 
 _log = logging.getLogger(__name__)

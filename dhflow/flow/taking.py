@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dhflow.errors import DhflowError
-from dhflow.history.event import CommandTaken
+from dhflow.history.monitor_event import CommandTaken
 from dhflow.monitor.control import Control
 from dhflow.trial import Suggestion, Trial, TrialSource
 

@@ -27,15 +27,8 @@ from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.siblings import Siblings
 from dhflow.flow.tail import Tail
 from dhflow.flow.watched import Watched, readings_of
-from dhflow.history.event import (
-    AttemptEnded,
-    AttemptSubmitted,
-    CommandTaken,
-    Event,
-    FindingMade,
-    RecordsKept,
-    TrialCreated,
-)
+from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, TrialCreated
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.monitor.control import Control
 from dhflow.monitor.finding import Finding, finding_from_json
 from dhflow.monitor.line import from_json, to_json
@@ -128,6 +121,7 @@ class Watcher:
         self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
         self._tried = {_tried_by(each) for each in study.record.trials.values()}
         self._n_ended = 0
+        self._has_failed = False
         self._shown = ""
         self._closing = threading.Event()
         self._closed_noted: list[FindingMade | RecordsKept] | None = None
@@ -141,7 +135,8 @@ class Watcher:
 
     def take(self, events: list[Event]) -> None:
         """Take note of what was recorded; costs a put."""
-        self._events.put(events)
+        if not self._has_failed:
+            self._events.put(events)
 
     def order(self, command: CommandTaken) -> None:
         """Take a command of this process, as one from another process would be."""
@@ -173,6 +168,7 @@ class Watcher:
                 interval_s = max(INTERVAL_S, (time.perf_counter() - began) / COST_SHARE)
             self._finish()
         except Exception:  # noqa: BLE001 - a watcher that fails must not take the study along
+            self._has_failed = True
             _log.exception("the monitor has failed and watches no longer; the search goes on")
         finally:
             if self._server is not None:
@@ -211,6 +207,8 @@ class Watcher:
             if running.watched is not None:  # given up with the session
                 self._end(running)
         self._judge_ended(time.perf_counter() + CLOSE_BUDGET_S)
+        for watched in self._ended:  # whoever asks for advice on them has them judged
+            self._keep(watched)
         self._closed_noted = [each for event in posted if isinstance(event, Noted) for each in event.events]
         self._desk.close()
         (self._directory.path / BOARD).unlink(missing_ok=True)
@@ -330,7 +328,7 @@ class Watcher:
             self._keep(watched)
 
     def _keep(self, watched: Watched) -> None:
-        detail = () if watched.keeper_is_home else tuple(map(to_json, watched.keeper.detail))
+        detail = () if watched.keeper_is_home else tuple(map(to_json, watched.keeper.brief()))
         if detail:
             self._post(Noted([RecordsKept(watched.trial.trial_id, watched.attempt, detail)]))
 

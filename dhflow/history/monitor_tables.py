@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from dhflow.history.column import Array, Plain
-from dhflow.history.event import AttemptEnded, CommandTaken, Event, FindingMade, RecordsKept
+from dhflow.history.event import AttemptEnded, Event
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.history.schema import TABLES
 from dhflow.history.table import Table, extended, make_table
 from dhflow.monitor.finding import Finding, finding_from_json, finding_to_json

@@ -89,6 +89,7 @@ def test_a_running_trial_is_shown_advised_changed_and_stopped(
     assert again.code == 1
     assert "nobody runs clip.h5" in again.err
     assert "the monitor's advice 0/clip_gradients" in dhflow("show", history, "--trial", "1").out
+    assert "overflow: val_loss not finite" in dhflow("show", history, "--trial", "0").out
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from dhflow.flow.run_directory import run_path
 from dhflow.flow.siblings import MOST_SIBLINGS, Siblings
 from dhflow.flow.tail import MOST_DETAIL, MOST_REPORTS, READ_BYTES, Tail
 from dhflow.history import read_commands, read_findings, read_records
-from dhflow.history.event import CommandTaken
+from dhflow.history.monitor_event import CommandTaken
 from dhflow.monitor.finding import finding_from_json
 from dhflow.monitor.line import to_line
 from dhflow.monitor.record import MachineRecord, Reading, WorstSample
