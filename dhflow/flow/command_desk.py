@@ -100,10 +100,15 @@ class CommandDesk:
         """Answer a command that has been carried out and recorded."""
         self._inbox.reply(command.command_id, command.reply)
 
+    def refuse(self, command: CommandTaken) -> None:
+        """Answer one that has come too late."""
+        if command.command_id:
+            self._inbox.reply(command.command_id, {"error": "the search is ending: try again when it has ended"})
+
     def close(self) -> None:
         """Answer those that come too late."""
         for each in self._inbox.take():
-            self._inbox.reply(each.command_id, {"error": "the search is ending: try again when it has ended"})
+            self.refuse(each)
 
     def _checked(self, command: CommandTaken) -> CommandTaken:
         space = self._study.space

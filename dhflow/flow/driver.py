@@ -19,7 +19,7 @@ from dhflow.errors import DhflowError, ExecutionError, HistoryError, SearchError
 from dhflow.flow.asker import Asker
 from dhflow.flow.call import Call
 from dhflow.flow.loop import CompletionLoop
-from dhflow.flow.message import Instructions, LoopEvent, Lost, SlotReturned, Slots, StopAsked
+from dhflow.flow.message import Commanded, Instructions, LoopEvent, Lost, Noted, SlotReturned, Slots, StopAsked
 from dhflow.flow.pool import Pool
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.history.event import Event
@@ -159,11 +159,18 @@ class Driver:
         return reason
 
     def _end_watch(self) -> None:
-        """Record what the watcher has found last."""
-        found = [] if self.watcher is None else self.watcher.close()
+        """Record what the watcher has found last, and refuse the commands that the loop will not take any more."""
+        if self.watcher is None:
+            return
+        last = self.watcher.close()
+        waiting = self._drain()
+        found: list[Event] = [event for each in waiting if isinstance(each, Noted) for event in each.events]
+        for each in waiting:
+            if isinstance(each, Commanded):
+                self.watcher.refuse(each.command)
         try:
-            if self._journal is not None and found:
-                self._journal.append(found)
+            if self._journal is not None and (found or last):
+                self._journal.append([*found, *last])
         except HistoryError as error:
             _log.warning("the monitor's last findings could not be recorded: %s", error)
 

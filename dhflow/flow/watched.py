@@ -40,7 +40,7 @@ class Watched:
         self.keeper_is_home = False
         """Whether its records came home with the result, and are in the history."""
         self.heard_at = self.judged_at = time.monotonic()
-        self._is_new = False
+        self._is_new = self._is_given_up = False
         self._recorded: set[tuple[str, Severity]] = set()
 
     def add(self, records: Iterable[Record]) -> None:
@@ -60,9 +60,15 @@ class Watched:
         """Whether there is anything to judge."""
         return bool(self.keeper.records.readings or self.keeper.records.tensors)
 
+    def give_up(self) -> None:
+        """Judge it no more."""
+        self._is_given_up = True
+
     @property
     def is_due(self) -> bool:
         """Whether there is news, or has been none for long."""
+        if self._is_given_up:
+            return False
         if self._is_new:
             return self.has_reported
         return self.has_reported and time.monotonic() - max(self.judged_at, self.heard_at) > SILENT_S

@@ -148,6 +148,10 @@ class Watcher:
         if self._server is not None:
             self._orders.put((trial.trial_id, len(trial.attempts), control))
 
+    def refuse(self, command: CommandTaken) -> None:
+        """Answer a command that has come too late."""
+        self._desk.refuse(command)
+
     def close(self) -> list[FindingMade | RecordsKept]:
         """End the watch; return what is still to be recorded."""
         self._closing.set()
@@ -318,14 +322,21 @@ class Watcher:
         for watched in sorted(due, key=lambda each: each.judged_at):
             if time.perf_counter() > until:
                 return
-            self._judge(watched, is_over=False)
+            self._try_to_judge(watched, is_over=False)
 
     def _judge_ended(self, until: float) -> None:
         while self._ended and time.perf_counter() < until:
             watched = self._ended.pop(0)
             if watched.has_reported:
-                self._judge(watched, is_over=True)
+                self._try_to_judge(watched, is_over=True)
             self._keep(watched)
+
+    def _try_to_judge(self, watched: Watched, *, is_over: bool) -> None:
+        try:
+            self._judge(watched, is_over=is_over)
+        except Exception:  # noqa: BLE001 - a rule or a user's stopper that fails on one run must not blind the watcher
+            watched.give_up()
+            _log.exception("trial %d cannot be judged: it is left alone", watched.trial.trial_id)
 
     def _keep(self, watched: Watched) -> None:
         detail = () if watched.keeper_is_home else tuple(map(to_json, watched.keeper.brief()))

@@ -275,6 +275,43 @@ def test_a_paused_search_starts_nothing_until_it_goes_on(history: Path) -> None:
     assert len(load(history)) == 5
 
 
+class BrokenStopper:
+    name = "broken"
+
+    def check(self, records: Any, context: Any) -> None:
+        raise ZeroDivisionError("on purpose")
+
+
+def test_a_stopper_that_fails_leaves_the_search_and_the_watcher_alone(
+    history: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def objective(config: dict[str, Any], trial: Any) -> float:
+        for step in range(1, 10):
+            trial.report(step, loss=1.0 / step)
+            time.sleep(0.02)
+        return config["x"]
+
+    with Study(SPACE, searcher="random", seed=1, history=history) as study:
+        study.run(objective, stoppers=[BrokenStopper()], max_trials=3, **THREADS)
+    assert [each.status for each in load(history).trials] == [TrialStatus.COMPLETED] * 3
+    assert "cannot be judged" in caplog.text
+    assert "watches no longer" not in caplog.text
+
+
+def test_what_is_found_as_the_search_ends_is_recorded(history: Path) -> None:
+    def objective(config: dict[str, Any], trial: Any) -> float:
+        for step in range(1, 4):
+            trial.report(step, loss=math.nan)
+            trial.channel.send([MachineRecord(step, time.time(), cpu_share=0.5)])
+        time.sleep(0.05)
+        return config["x"]
+
+    with Study(SPACE, searcher="random", seed=1, history=history) as study:
+        study.run(objective, max_trials=4, **THREADS)
+    assert {each.trial_id for each in read_findings(history)} == {0, 1, 2, 3}
+    assert all(read_records(history, number).machine for number in range(4))
+
+
 class FarAway(Executor):
     """One worker that shares no files, as far as dhflow knows."""
 
