@@ -167,11 +167,11 @@ def is_detail(name: str) -> bool:
 
 
 def _path(*parts: str) -> str:
-    return "".join(f"/{quote(each, safe='')}" for each in parts)
+    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in parts)
 
 
 def _parts(name: str) -> list[str]:
-    return [unquote(each) for each in name.split("/")[1:]]
+    return [unquote(each, errors="surrogatepass") for each in name.split("/")[1:]]
 
 
 # Numbers ------------------------------------------------------------------------------------------------
