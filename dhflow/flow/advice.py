@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dhflow.errors import SearchError, SpaceError, UnknownTrialError
 from dhflow.flow.run_directory import owner_of, run_path
 from dhflow.flow.siblings import Siblings
@@ -145,10 +147,15 @@ def judged_now(history: Path, record: StudyRecord, trial: Trial, space: SearchSp
     return Advice(trial.trial_id, judgement.findings, judgement.trend)
 
 
-def curves_of(history: Path) -> list[tuple[int, list[Measurement]]]:
-    """Return the learning curve of the last attempt of each trial that has one, in the order of their coming."""
+def curves_of(history: Path, n_newest: int = 200) -> list[tuple[int, list[Measurement]]]:
+    """Return the learning curve of the last attempt of the newest trials that have one, in the order of their coming.
+
+    Not of all: a history may hold millions of numbers, and a judgement compares with few trials.
+    """
+    rows = read_measurements(history)
+    newest = np.unique(rows["trial_id"])[-n_newest:]
     found: dict[int, tuple[int, list[Measurement]]] = {}
-    for trial_id, attempt, *rest in read_measurements(history).tolist():
+    for trial_id, attempt, *rest in rows[np.isin(rows["trial_id"], newest)].tolist():
         if trial_id not in found or found[trial_id][0] < attempt:
             found.pop(trial_id, None)
             found[trial_id] = (attempt, [])

@@ -422,7 +422,7 @@ class Watcher:
 
     def _add_earlier(self, siblings: Siblings) -> None:
         """Take the curves of earlier sessions; those of this one have come as events."""
-        if self._study.history is None or not self._study.record.sessions:
+        if self._study.history is None or len(self._study.record.sessions) < 2:
             return
         try:
             curves = curves_of(self._study.history)

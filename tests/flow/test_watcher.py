@@ -206,6 +206,11 @@ def test_the_median_stopper_works_with_any_searcher(history: Path) -> None:
         low = [{"x": 0.01 * n, "global_clipnorm": 1.0} for n in range(1, 7)]
         study.enqueue(*low, {"x": 0.9, "global_clipnorm": 1.0})
         study.run(objective, stoppers=["nan", "median"], max_trials=7, **THREADS)
+    with Study(SPACE, searcher="random", seed=1, history=history, resume=True) as study:
+        # Curves of the earlier session are siblings in the next one.
+        study.enqueue({"x": 0.95, "global_clipnorm": 1.0})
+        study.run(objective, stoppers=["median"], max_trials=8, **THREADS)
+    assert load(history).trials[7].status is TrialStatus.STOPPED
     last = load(history).trials[6]
     assert (last.status, last.values) == (TrialStatus.STOPPED, {"objective": 0.9})
     assert last.budget is not None
