@@ -57,8 +57,8 @@ def running_lines(history: Path) -> tuple[list[Line], str]:
     """
     board = read_board(history)
     if board is not None:
-        silent = f"{board.n_silent} more run and have reported nothing; " if board.n_silent else ""
-        return [_from_board(each) for each in board.running], f"{silent}{board.n_ended} have ended in this session"
+        silent = f"running without reports: {board.n_silent}; " if board.n_silent else ""
+        return [_from_board(each) for each in board.running], f"{silent}ended in this session: {board.n_ended}"
     record = load_record(history)
     running = [each for each in record.trials.values() if each.status is TrialStatus.RUNNING]
     n_ended = sum(each.is_finished for each in record.trials.values())
@@ -66,7 +66,7 @@ def running_lines(history: Path) -> tuple[list[Line], str]:
         lines = [Line(each.trial_id, None, "", verdict="no reports yet") for each in running]
     else:
         lines = [_judged(history, record, each) for each in running[:_MOST_JUDGED]]
-    return lines, f"no trial of {history} runs now; {n_ended} have ended" if not lines else f"{n_ended} have ended"
+    return lines, f"ended: {n_ended}" if lines else f"no trial of {history} runs now; ended: {n_ended}"
 
 
 def trial_line(history: Path, record: StudyRecord, trial: Trial) -> Line:
@@ -126,8 +126,8 @@ def advice_text(findings: Sequence[Finding]) -> str:
 def sparkline(values: Iterable[float], width: int = _SPARK_WIDTH) -> str:
     """Return a curve as blocks of eight heights; ``!`` stands for what is not finite."""
     every = list(values)
-    stride = max(1, -(-len(every) // width))
-    shown = every[::-1][::stride][::-1]
+    n = min(len(every), width)
+    shown = [every[round(i * (len(every) - 1) / max(n - 1, 1))] for i in range(n)]
     finite = [each for each in shown if abs(each) < float("inf")]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     return "".join(_block(each, low, high) for each in shown)

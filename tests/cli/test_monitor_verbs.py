@@ -116,7 +116,7 @@ def test_advice_on_an_ended_trial_is_accepted_for_the_next_session(ended: str, d
     assert trial.config["global_clipnorm"] == 0.1
     assert dhflow("resume", ended, "--max-trials", "2").code == 0
     assert load(ended).record.trials[1].status is TrialStatus.COMPLETED
-    assert "no trial of clip.h5 runs now; 2 have ended" in dhflow("monitor", ended, "--once").out
+    assert "no trial of clip.h5 runs now; ended: 2" in dhflow("monitor", ended, "--once").out
     assert "--trial N" in dhflow("advise", ended).err
     with pytest.raises(UnknownTrialError, match="trials 0 to 1"):
         commands.advise(ended, 7)
