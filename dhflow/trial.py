@@ -67,7 +67,7 @@ class Suggestion:
     budget : float, optional
         Units of the problem's budget; None for the full one.
     parent_id : int, optional
-        The trial that this one continues (a promotion).
+        The trial that this one goes on from: a promotion, or a child that takes over its weights.
     priority : int
         Lower runs sooner.
     meta : mapping

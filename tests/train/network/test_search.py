@@ -65,6 +65,32 @@ def test_promoted_networks_go_on_from_their_rungs_checkpoint(eager, pool, tmp_pa
         assert len(found.progress.history["loss"]) == budget
 
 
+def test_children_of_evolution_begin_with_their_parents_weights(eager, pool, tmp_path):
+    space = make_space(Dense(4, "tanh"), Dense(8, "tanh"))
+    still = replace(SETTINGS, epochs=1, learning_rate=1e-12, inherit_weights=True)
+    result = search(
+        NetworkObjective(space, still, load_data),
+        space.decisions() * SearchSpace({"note": Float(0.0, 1.0)}),
+        direction={"val_accuracy": "maximize"},
+        searcher="evolution",
+        searcher_options={"n_initial": 2, "name_parents": True},
+        seed=2,
+        max_trials=6,
+        site=pool,
+        history=tmp_path / "h.h5",
+    )
+
+    def weights(trial_id: int, name: str) -> np.ndarray:
+        return read_checkpoint(tmp_path / "h.h5.run" / "trials" / str(trial_id) / "1").last[name]
+
+    children = [each for each in result if each.parent_id is not None]
+    assert len(children) >= 3
+    for child in children:
+        own, parents = weights(child.trial_id, "head/0"), weights(child.parent_id, "head/0")
+        assert own.shape != parents.shape or np.allclose(own, parents, atol=1e-6)
+    assert any(weights(each.trial_id, "head/0").shape == weights(each.parent_id, "head/0").shape for each in children)
+
+
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [
