@@ -164,6 +164,13 @@ def run_options(function: F) -> F:
         click.option("--site-set", multiple=True, type=Setting(), help="Argument of the site, e.g. workers=2."),
         click.option("--workers", type=click.IntRange(1), help="Trials at a time, where the site does not say."),
         click.option("--executors", help="Labels of the Parsl executors to use, with commas between."),
+        click.option(
+            "--resource",
+            "resources",
+            multiple=True,
+            type=Setting(),
+            help="What each trial asks of Parsl's executor, e.g. num_nodes=2; a parameter's name stands for its value.",
+        ),
         click.option("--timeout", "timeout_s", type=Duration(), help="End a trial that runs longer: 90s, 10m."),
         click.option(
             "--abort-after",
@@ -212,6 +219,8 @@ def run_settings(options: dict[str, Any]) -> dict[str, Any]:
         settings["site"] = str(Path(settings["site"]).resolve())
     if "site_set" in settings:
         settings["site_set"] = dict(settings["site_set"])
+    if "resources" in settings:
+        settings["resources"] = scalars(settings["resources"])
     if "stoppers" in settings:
         settings["stoppers"] = list(settings["stoppers"])
     if "executors" in settings:
