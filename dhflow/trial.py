@@ -50,6 +50,8 @@ class TrialSource(str, enum.Enum):
     """A default or starting point of the space or the problem, evaluated first."""
     USER = "user"
     """Added with ``enqueue``."""
+    ADVICE = "advice"
+    """Another trial's config with a change that the monitor suggested."""
     ADDED = "added"
     """Loaded as finished with ``add_trials``."""
 
@@ -139,6 +141,8 @@ class TrialResult:
         Identifies the worker on its host; begins with the process id.
     budget : float, optional
         The budget that was reached, when it is less than asked.
+    records, findings : tuple of dict
+        JSON forms of what the monitor recorded and found, where they had no other way home.
     """
 
     trial_id: int
@@ -153,6 +157,8 @@ class TrialResult:
     host: str = ""
     worker: str = ""
     budget: float | None = None
+    records: tuple[Mapping[str, Any], ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

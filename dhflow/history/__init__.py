@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from dhflow.history.reader import exists as exists
     from dhflow.history.reader import load_header as load_header
     from dhflow.history.reader import load_record as load_record
+    from dhflow.history.reader import read_commands as read_commands
     from dhflow.history.reader import read_curve as read_curve
+    from dhflow.history.reader import read_findings as read_findings
     from dhflow.history.reader import read_measurements as read_measurements
+    from dhflow.history.reader import read_records as read_records
     from dhflow.history.recovery import recover as recover
+    from dhflow.history.run_file import write_run as write_run
     from dhflow.history.store import History as History
 
 # Loaded on first use: the helper process needs other parts than the driver, and the core needs only the events.
@@ -30,9 +34,13 @@ _HOMES = {
     "History": "store",
     "load_header": "reader",
     "load_record": "reader",
+    "read_records": "reader",
+    "read_findings": "reader",
+    "read_commands": "reader",
     "read_curve": "reader",
     "read_measurements": "reader",
     "recover": "recovery",
+    "write_run": "run_file",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list

@@ -33,7 +33,6 @@ from dhflow.history.journal import Place, journal_path, read_head, scan
 if TYPE_CHECKING:
     from dhflow.history.table import Tables
 
-_CARRIED = ("measurements", "arrays", "findings", "commands")  # tables that the record does not hold
 _USAGE = "usage: python -m dhflow.history.checkpoint HISTORY.h5"
 
 
@@ -115,6 +114,7 @@ def _in_place(journal: Path) -> Iterator[None]:
 
 def _fold(path: Path, journal: Path, request: CheckpointRequest) -> int:
     from dhflow.history import hdf5, table
+    from dhflow.history.monitor_tables import KEPT, Detail, detail_of
 
     head = read_head(journal)
     if head.journal_id != request.journal_id:
@@ -126,10 +126,10 @@ def _fold(path: Path, journal: Path, request: CheckpointRequest) -> int:
         return 0
     events = list(tail.events())
     record = fold(events, StudyRecord() if old is None else table.to_record(old))
-    others = {} if old is None else {name: old.tables[name] for name in _CARRIED}
-    curves = table.measurement_rows(events)
-    others["measurements"] = curves if old is None else table.extended(others["measurements"], curves)
-    data = hdf5.to_bytes(table.from_record(record, others, None if old is None else old.array_values), place)
+    detail = detail_of(events)
+    if old is not None:
+        detail = Detail({name: old.tables[name] for name in KEPT}, old.array_values).extended(detail)
+    data = hdf5.to_bytes(table.from_record(record, detail.tables, detail.array_values), place)
     if request.parent is not None and os.getppid() != request.parent:
         raise HistoryError("the process that asked for a checkpoint is gone: the next one will do it")
     try:

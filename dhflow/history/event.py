@@ -11,6 +11,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dhflow.errors import HistoryCorruptError
+from dhflow.history.monitor_event import (
+    CommandTaken,
+    FindingMade,
+    RecordsKept,
+    command_from_json,
+    command_to_json,
+)
 from dhflow.objective import MetricValue, Objective
 from dhflow.trial import Attempt, Measurement, Trial, TrialFailure, TrialSource, TrialStatus
 
@@ -111,12 +118,22 @@ class AttemptEnded:
     budget: float | None = None
 
 
-Event = StudyHeader | SessionStarted | SessionEnded | TrialCreated | AttemptSubmitted | AttemptEnded
+Event = (
+    StudyHeader
+    | SessionStarted
+    | SessionEnded
+    | TrialCreated
+    | AttemptSubmitted
+    | AttemptEnded
+    | RecordsKept
+    | FindingMade
+    | CommandTaken
+)
 
 
 @dataclass(slots=True)
 class StudyRecord:
-    """Everything a history knows of a study, without the learning curves.
+    """Everything a history knows of a study, without the learning curves and what the monitor keeps.
 
     Parameters
     ----------
@@ -155,6 +172,10 @@ class StudyRecord:
             case AttemptEnded():
                 self.trials[event.trial_id] = ended(self._known(event.trial_id), event)
                 self.n_outcomes += event.outcome_number is not None
+            case RecordsKept(trial_id) | FindingMade(trial_id):
+                self._known(trial_id)
+            case CommandTaken():
+                pass
             case StudyHeader():
                 self.header = event
             case SessionStarted():
@@ -238,7 +259,7 @@ def fold(events: Iterable[Event], onto: StudyRecord | None = None) -> StudyRecor
     return record
 
 
-def to_json(event: Event) -> JsonDict:
+def to_json(event: Event) -> JsonDict:  # noqa: PLR0911 - one for each kind
     """Return the JSON form of an event; :func:`from_json` is its inverse. Default values are left out."""
     match event:
         case TrialCreated(trial):
@@ -251,12 +272,18 @@ def to_json(event: Event) -> JsonDict:
             return {"e": "session", "s": session, "t": at, "info": info}
         case SessionEnded(session, at, info):
             return {"e": "session_end", "s": session, "t": at, "info": info}
+        case RecordsKept(trial_id, attempt, records):
+            return {"e": "records", "id": trial_id, "n": attempt, "records": list(records)}
+        case FindingMade(trial_id, attempt, at, finding):
+            return {"e": "finding", "id": trial_id, "n": attempt, "t": at, "finding": finding}
+        case CommandTaken():
+            return {"e": "command", **command_to_json(event)}
         case StudyHeader():
             return {"e": "study", **_header_to_json(event)}
     raise TypeError(f"{event!r} is no event of a history")
 
 
-def from_json(data: JsonDict) -> Event:
+def from_json(data: JsonDict) -> Event:  # noqa: PLR0911 - one for each kind
     """Return the event that :func:`to_json` wrote.
 
     Raises
@@ -276,6 +303,12 @@ def from_json(data: JsonDict) -> Event:
                 return SessionStarted(data["s"], data["t"], data["info"])
             case "session_end":
                 return SessionEnded(data["s"], data["t"], data["info"])
+            case "records":
+                return RecordsKept(data["id"], data["n"], tuple(data["records"]))
+            case "finding":
+                return FindingMade(data["id"], data["n"], data["t"], data["finding"])
+            case "command":
+                return command_from_json(data)
             case "study":
                 objectives = tuple(Objective(**each) for each in data["objectives"])
                 rest = {name: data[name] for name in ("study_id", "space", "seed", "created_at", "budget")}

@@ -15,6 +15,7 @@ from dhflow.history.event import (
     StudyRecord,
     TrialCreated,
 )
+from dhflow.history.monitor_event import FindingMade, RecordsKept
 
 
 class EventOrder:
@@ -46,7 +47,7 @@ class EventOrder:
                     if trial.trial_id in self._trial_ids or trial.trial_id in created:
                         raise HistoryCorruptError(f"not recorded: trial {trial.trial_id} is created a second time")
                     created.add(trial.trial_id)
-                case AttemptSubmitted() | AttemptEnded():
+                case AttemptSubmitted() | AttemptEnded() | RecordsKept() | FindingMade():
                     if event.trial_id not in self._trial_ids and event.trial_id not in created:
                         raise HistoryCorruptError(f"not recorded: trial {event.trial_id} was never created")
                 case SessionStarted():

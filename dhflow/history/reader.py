@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dhflow.errors import HistoryCorruptError, HistoryError
 from dhflow.history.disk import PathLike, history_error, real_path
-from dhflow.history.event import Event, StudyHeader, StudyRecord, fold
+from dhflow.history.event import AttemptEnded, Event, StudyHeader, StudyRecord, fold
 from dhflow.history.journal import JournalScan, Place, journal_path, read_head, scan
+from dhflow.history.monitor_event import CommandTaken, FindingMade
 from dhflow.trial import Measurement
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from dhflow.history.monitor_tables import Detail
     from dhflow.history.table import Table
+    from dhflow.monitor.record import Records
 
 T = TypeVar("T")
 
@@ -89,11 +92,50 @@ def read_measurements(path: PathLike, trial_id: int | None = None) -> npt.NDArra
         As :func:`load_record`.
     """
     from dhflow.history.hdf5 import read_table
-    from dhflow.history.table import extended, measurement_rows
+    from dhflow.history.monitor_tables import detail_of
+    from dhflow.history.table import extended
 
     parts = read_parts(real_path(path), lambda file: read_table(file, "measurements"))
-    tail = measurement_rows(parts.events())
+    tail = detail_of(each for each in parts.events() if isinstance(each, AttemptEnded)).tables["measurements"]
     return _structured(tail if parts.found is None else extended(parts.found, tail), trial_id)
+
+
+def read_records(path: PathLike, trial_id: int, attempt: int | None = None) -> Records:
+    """Return what the monitor keeps of one attempt, by default of the last one of which it keeps anything.
+
+    Raises
+    ------
+    HistoryError
+        As :func:`load_record`.
+    """
+    from dhflow.history.monitor_tables import records_in
+
+    return records_in(_read_detail(path), trial_id, attempt)
+
+
+def read_findings(path: PathLike, trial_id: int | None = None) -> list[FindingMade]:
+    """Return findings, in the order of their making; raises as :func:`load_record`."""
+    from dhflow.history.monitor_tables import findings_in
+
+    return findings_in(_read_detail(path).tables["findings"], trial_id)
+
+
+def read_commands(path: PathLike) -> list[CommandTaken]:
+    """Return the commands that were taken up, in their order; raises as :func:`load_record`."""
+    from dhflow.history.monitor_tables import commands_in
+
+    return commands_in(_read_detail(path).tables["commands"])
+
+
+def _read_detail(path: PathLike) -> Detail:
+    from dhflow.history.hdf5 import read_tables
+    from dhflow.history.monitor_tables import KEPT, Detail, detail_of
+
+    parts = read_parts(real_path(path), lambda file: read_tables(file, KEPT))
+    tail = detail_of(parts.events())
+    if parts.found is None:
+        return tail
+    return Detail(parts.found.tables, parts.found.array_values).extended(tail)
 
 
 def read_curve(path: PathLike, trial_id: int) -> list[Measurement]:
@@ -107,17 +149,21 @@ def _structured(table: Table, trial_id: int | None) -> npt.NDArray[np.void]:
     import numpy as np
 
     from dhflow.history.column import Plain, Text
+    from dhflow.history.monitor_tables import is_detail, read_metric_name
 
     plain = {name: column.values for name, column in table.items() if isinstance(column, Plain)}
-    chosen = slice(None) if trial_id is None else plain["trial_id"] == trial_id
+    named = table["name"]
+    if not isinstance(named, Text):
+        raise HistoryCorruptError("the names in measurements are no text")
+    texts = Text(np.arange(len(named.categories)), named.categories, named.is_json).to_list()
+    is_wanted = np.array([*(not is_detail(each) for each in texts), False])[named.codes]
+    if trial_id is not None:
+        is_wanted &= plain["trial_id"] == trial_id
     fields: list[tuple[str, Any]] = [(name, plain[name].dtype if name in plain else object) for name in table]
-    rows = np.empty(len(plain["trial_id"][chosen]), fields)
-    for name, column in table.items():
-        if isinstance(column, Text):
-            texts = Text(np.arange(len(column.categories)), column.categories, column.is_json).to_list()
-            rows[name] = np.array([*texts, None], object)[column.codes[chosen]]
-        else:
-            rows[name] = plain[name][chosen]
+    rows = np.empty(int(is_wanted.sum()), fields)
+    for name, values in plain.items():
+        rows[name] = values[is_wanted]
+    rows["name"] = np.array([*map(read_metric_name, texts), None], object)[named.codes[is_wanted]]
     return rows
 
 

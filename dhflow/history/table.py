@@ -1,7 +1,7 @@
 """A study's record as tables, and back: what the HDF5 file holds, without the file.
 
-:func:`from_record` and :func:`to_record` are inverse to each other; learning curves, which the record
-does not hold, become rows with :func:`measurement_rows`.
+:func:`from_record` and :func:`to_record` are inverse to each other; learning curves, and what else
+the monitor keeps, which the record does not hold, become rows in :mod:`dhflow.history.monitor_tables`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from dhflow.errors import HistoryCorruptError
 from dhflow.history.column import ABSENT, Array, Column, Nullable, Plain, Text, infer
-from dhflow.history.event import AttemptEnded, Event, SessionEnded, SessionStarted, StudyHeader, StudyRecord
+from dhflow.history.event import SessionEnded, SessionStarted, StudyHeader, StudyRecord
 from dhflow.history.schema import TABLES, ColumnSpec
 from dhflow.objective import MetricValue
 from dhflow.trial import Attempt, Trial, TrialFailure, TrialSource, TrialStatus
@@ -91,17 +91,6 @@ def to_record(tables: Tables) -> StudyRecord:
     return record
 
 
-def measurement_rows(events: Iterable[Event]) -> Table:
-    """Return the table of all learning curves that `events` bring."""
-    rows = (
-        (event.trial_id, event.attempt.number, *each)
-        for event in events
-        if isinstance(event, AttemptEnded)
-        for each in event.measurements
-    )
-    return make_table(TABLES["measurements"], rows)
-
-
 def extended(table: Table, more: Table) -> Table:
     """Return the rows of `table` and then those of `more`, of the same columns."""
     return {name: _joined(column, more[name]) for name, column in table.items()}
@@ -130,6 +119,8 @@ def _joined(first: Column, second: Column) -> Column:
         return first.extended(second)
     if isinstance(first, Plain) and isinstance(second, Plain):
         return Plain(np.concatenate([first.values, second.values]))
+    if isinstance(first, Nullable) and isinstance(second, Nullable):
+        return Nullable(np.concatenate([first.values, second.values]), np.concatenate([first.mask, second.mask]))
     raise HistoryCorruptError("a column is not of the type that it has by the format")
 
 

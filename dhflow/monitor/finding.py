@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Action = Literal["change", "stop", "search", "advice"]
@@ -117,3 +117,24 @@ def light_of(findings: Iterable[Finding]) -> Light:
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings, the gravest first, otherwise in their order."""
     return tuple(sorted(findings, key=lambda each: _ORDER[each.severity]))
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """Return the JSON form of a finding; :func:`finding_from_json` is its inverse."""
+    data = asdict(finding)
+    data["severity"] = finding.severity.value
+    data["suggestions"] = [asdict(each) for each in finding.suggestions]
+    return data
+
+
+def finding_from_json(data: Mapping[str, Any]) -> Finding:
+    """Return the finding that :func:`finding_to_json` wrote; keys that this version does not know are left aside."""
+    known = {name: data[name] for name in Finding.__dataclass_fields__ if name in data}
+    known["severity"] = Severity(known["severity"])
+    known["suggestions"] = tuple(suggestion_from_json(each) for each in known.get("suggestions", ()))
+    return Finding(**known)
+
+
+def suggestion_from_json(data: Mapping[str, Any]) -> Suggestion:
+    """Return the suggestion of a finding's JSON form."""
+    return Suggestion(**{name: data[name] for name in Suggestion.__dataclass_fields__ if name in data})

@@ -14,6 +14,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from dhflow.monitor.record import (
+    KINDS,
     ClassRecord,
     DataFacts,
     Layer,
@@ -41,12 +42,17 @@ _OWN_KEYS = {"record", "step", "time", "per"}
 
 def to_line(record: Record) -> bytes:
     """Return a record as one line; fields that have their default are left out."""
+    return json.dumps(to_json(record), separators=(",", ":")).encode() + b"\n"
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """Return a record as strict JSON; fields that have their default are left out."""
     data = {"record": _NAMES[type(record)]}
     for each in fields(record):
         value = getattr(record, each.name)
         if each.default is MISSING or not _same(value, each.default):
             data[each.name] = _strict(value)
-    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+    return data
 
 
 def from_line(line: bytes | str) -> Record | None:
@@ -55,10 +61,17 @@ def from_line(line: bytes | str) -> Record | None:
     Keys that a record of this version does not have are left aside: a newer worker may write them.
     """
     try:
-        data: Any = json.loads(line)
+        return from_json(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def from_json(data: Any) -> Record | None:
+    """Return the record that :func:`to_json` wrote, or None if `data` is none."""
+    try:
         name = data.get("record", "reading")
         found: Record | None = _reading(data) if name == "reading" else _record(RECORD_TYPES[name], data)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return found
 
@@ -81,7 +94,22 @@ def _reading(data: Mapping[str, Any]) -> Reading | None:
 
 def _record(made: type[Any], data: Mapping[str, Any]) -> Any:
     given = {each.name: _read(each.name, str(each.type), data[each.name]) for each in fields(made) if each.name in data}
-    return made(**given)
+    record = made(**given)
+    return record if _is_sound(record) else None
+
+
+def _is_sound(record: Record) -> bool:
+    """Tell whether rules and tables can do with a record, whoever wrote it."""
+    match record:
+        case TensorRecord():
+            are_numbers = all(isinstance(each, int | float) for each in (*record.edges, *record.counts))
+            fit = len(record.edges) == len(record.counts) + 1 if record.counts else not record.edges
+            return record.kind in KINDS and record.scale in ("linear", "log") and are_numbers and fit
+        case ClassRecord():
+            rows = record.counts
+            are_counts = all(isinstance(each, int) for row in rows for each in row)
+            return are_counts and all(len(row) == len(rows) for row in rows)
+    return True
 
 
 def _read(name: str, kind: str, value: Any) -> Any:

@@ -69,7 +69,8 @@ def read_evidence(trials: Iterable[Trial], budget: float, constraints: Sequence[
     -----
     Completed trials of a lower budget say nothing here: their losses are not comparable. A
     lost trial says nothing either, its worker went away. A failed one does, and so does a
-    value that is not finite: the config does not work. A stopped trial counts as censored.
+    value that is not finite: the config does not work. A stopped trial counts as censored; one without a
+    value was stopped because it had none, and counts as failed.
     """
     found = []
     for place, trial in enumerate(trials):
@@ -81,8 +82,7 @@ def read_evidence(trials: Iterable[Trial], budget: float, constraints: Sequence[
                 is_feasible = bool(losses) and not any(each > 0 for each in excesses)
                 found.append(Evidence(place, losses, is_feasible=is_feasible, excesses=excesses, seconds=seconds))
         elif trial.status is TrialStatus.STOPPED:
-            if losses:
-                found.append(Evidence(place, losses, is_censored=True))
+            found.append(Evidence(place, losses, is_censored=bool(losses), is_feasible=bool(losses)))
         elif trial.status is TrialStatus.FAILED:
             found.append(Evidence(place, (), is_feasible=False))
     return found

@@ -3,10 +3,11 @@
 ::
 
     output.log      what the trial printed, its head and tail (output.log.1: of an earlier start of the attempt)
-    records.jsonl   what it reported, a line per report
+    records.jsonl   what it reported and what the monitor recorded, a line each (dhflow.monitor.line)
     config.json     of commands: the config
     returned.json   of commands: what the command wrote as its result
     stop            left by the driver: ``trial.should_stop()`` is true
+    controls.jsonl  left by the driver: what else is asked of the trial (dhflow.monitor.control)
 
 The directory is made when something goes into it: making one is the dearest thing that a short trial would do, most
 of all on the parallel file systems of clusters. What an attempt cannot do without lies in its worker's notes
@@ -20,18 +21,23 @@ import contextlib
 import itertools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dhflow.train.curve import Curve, from_line
 from dhflow.trial import Measurement
+
+if TYPE_CHECKING:
+    from dhflow.monitor.record import Record
 
 OUTPUT = "output.log"
 RECORDS = "records.jsonl"
 CONFIG = "config.json"
 RETURNED = "returned.json"
 STOP = "stop"
+CONTROLS = "controls.jsonl"
 
 _TAIL_BYTES = 65_536
-"""Read from the end of ``records.jsonl`` to find the last step; a report is far shorter."""
+"""Read from the end of ``records.jsonl`` to find the last step; then the whole file, if only detail stood there."""
 
 PathLike = str | os.PathLike[str]
 
@@ -99,12 +105,29 @@ def last_step(directory: PathLike) -> int | None:
     try:
         with Path(directory, RECORDS).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().splitlines()
+            for start in dict.fromkeys((max(0, size - _TAIL_BYTES), 0)):
+                file.seek(start)
+                reports = (from_line(line) for line in reversed(file.read().splitlines()))
+                found = next((report[0] for report in reports if report is not None), None)
+                if found is not None:
+                    return found
     except OSError:
-        return None
-    reports = (from_line(line) for line in reversed(lines))
-    return next((report[0] for report in reports if report is not None), None)
+        pass
+    return None
+
+
+def read_detail(directory: PathLike) -> list[Record]:
+    """Return what the monitor recorded of an attempt beside its learning curve, in bounded number."""
+    from dhflow.monitor.keeper import Keeper
+    from dhflow.monitor.line import from_line as record_from_line
+
+    keeper = Keeper()
+    with contextlib.suppress(OSError), Path(directory, RECORDS).open("rb") as file:
+        for line in file:
+            record = record_from_line(line)
+            if record is not None:
+                keeper.add([record])
+    return list(keeper.brief())
 
 
 def read_output(directory: PathLike) -> str:

@@ -11,15 +11,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dhflow.errors import ObjectiveError
 from dhflow.train.attempt_directory import RECORDS, STOP, make_directory
 from dhflow.train.curve import Curve, to_line
 from dhflow.train.deadline import block_ends
-from dhflow.train.line_file import LineFile
+from dhflow.train.records_file import RecordsFile
 from dhflow.train.task import Task
 from dhflow.trial import Measurement
+
+if TYPE_CHECKING:
+    from dhflow.monitor.channel import Channel
+    from dhflow.train.channel import WorkerChannel
 
 STOP_CHECK_INTERVAL_S = 0.2
 """Least time between two looks for the driver's stop file: a step of training may take microseconds."""
@@ -54,7 +58,12 @@ class TrialContext:
         # Re-entrant: a timeout's exception may strike between taking the lock and entering its block.
         self._lock = threading.RLock()
         self._curve = Curve()
-        self._records: LineFile | None = None
+        self._records: RecordsFile | None = None
+        self._channel: WorkerChannel | None = None
+        # Elsewhere each report is a line in a file, and the channel is made for those who ask for it.
+        self._needs_channel = task.settings.channel is not None or (
+            task.directory is None and task.settings.policy is not None
+        )
         self._is_last_written = True
         self._is_closed = False
         self._has_directory = False
@@ -63,6 +72,7 @@ class TrialContext:
         self._block_ends = block_ends()
         self._next_stop_check = 0.0
         self._was_told_to_stop = False
+        self._was_asked_to_stop = False
         self.config: dict[str, Any] = dict(task.config)
         """The trial's config, a copy of its own; inactive parameters are absent."""
         self.prepared: Any = prepared
@@ -130,6 +140,19 @@ class TrialContext:
             left.append(self._limit_ends - self._monotonic())
         return min(left, default=None)
 
+    @property
+    def channel(self) -> Channel:
+        """The way for records of the monitor to the driver, and for what the driver asks of the trial.
+
+        Readings of epochs that are sent here count as reported.
+        """
+        with self._lock:
+            if self._channel is None:
+                from dhflow.train.trial_channel import make_channel
+
+                self._channel = make_channel(self._task, self)
+            return self._channel
+
     def report(self, step: int, **metrics: float) -> None:
         """Report numbers of the running trial; they become its learning curve.
 
@@ -152,11 +175,19 @@ class TrialContext:
         values = {name: _number(name, value) for name, value in metrics.items()}
         now = self._clock()
         with self._lock:
-            if self._is_closed:  # a thread that outlived its trial
-                return
-            self._is_last_written = self._curve.add(checked, now, values)
-            if self._is_last_written:
-                self._append(to_line((checked, now, values)))
+            # Not after the end, in a thread that outlived its trial.
+            self._take_report(checked, now, values)
+
+    def _take_report(self, step: int, at: float, values: dict[str, float]) -> None:
+        if self._is_closed:
+            return
+        self._is_last_written = self._curve.add(step, at, values)
+        if self._is_last_written:
+            self._append(to_line((step, at, values)))
+        if self._needs_channel:
+            from dhflow.train.trial_channel import put_report
+
+            put_report(self, step, at, values)
 
     def should_stop(self, *, needs_s: float = 0.0) -> bool:
         """Tell whether the trial should end now and return its value so far.
@@ -177,11 +208,19 @@ class TrialContext:
         if now >= self._next_stop_check:
             self._next_stop_check = now + STOP_CHECK_INTERVAL_S
             left = self.time_left_s
-            self._was_told_to_stop = (left is not None and left <= needs_s) or self._has_stop_file()
+            self._was_asked_to_stop = self._was_asked_to_stop or self._has_stop_file() or self._has_stop_control()
+            self._was_told_to_stop = (left is not None and left <= needs_s) or self._was_asked_to_stop
         return self._was_told_to_stop
 
     def _has_stop_file(self) -> bool:
         return self._task.directory is not None and os.path.exists(f"{self._task.directory}/{STOP}")  # noqa: PTH110
+
+    def _has_stop_control(self) -> bool:
+        if self._channel is None and not self._needs_channel:
+            return False
+        from dhflow.train.trial_channel import is_asked_to_stop
+
+        return is_asked_to_stop(self)
 
     def _make_directory(self, directory: str) -> None:
         # Once: an objective may remove it, as scripts do that clean up.
@@ -190,15 +229,17 @@ class TrialContext:
             self._has_directory = True
 
     def _append(self, line: bytes) -> None:
-        directory = self._task.directory
-        if directory is None:
+        if self._task.directory is None:
             return
         # A report is worth less than the trial: on a full disk it stays in memory and goes home with the result.
         with contextlib.suppress(OSError):
-            if self._records is None:
-                self._make_directory(directory)
-                self._records = LineFile(f"{directory}/{RECORDS}")
-            self._records.append(line)
+            self._records_file(self._task.directory).append(line)
+
+    def _records_file(self, directory: str) -> RecordsFile:
+        if self._records is None:
+            self._make_directory(directory)
+            self._records = RecordsFile(f"{directory}/{RECORDS}")
+        return self._records
 
 
 class Summary(NamedTuple):
@@ -208,6 +249,9 @@ class Summary(NamedTuple):
     last_step: int | None
     budget_reached: float | None
     was_told_to_stop: bool
+    was_asked_to_stop: bool = False
+    records: tuple[dict[str, Any], ...] = ()
+    findings: tuple[dict[str, Any], ...] = ()
 
 
 def begin_limit(context: TrialContext, limit_s: float) -> None:
@@ -219,6 +263,10 @@ def close_context(context: TrialContext) -> Summary:
     """End a trial's reporting and remove its directory if that is temporary; may be called again."""
     with context._lock:
         if not context._is_closed:
+            if context._channel is not None:
+                from dhflow.train.trial_channel import close_channel
+
+                close_channel(context)
             context._is_closed = True
             last = context._curve.skipped_last
             if last is not None and not context._is_last_written:
@@ -228,7 +276,19 @@ def close_context(context: TrialContext) -> Summary:
             if context._temporary is not None:
                 shutil.rmtree(context._temporary, ignore_errors=True)
         curve = context._curve
-        return Summary(curve.measurements(), curve.last_step, curve.budget_reached, context._was_told_to_stop)
+        summary = Summary(
+            curve.measurements(),
+            curve.last_step,
+            curve.budget_reached,
+            context._was_told_to_stop,
+            context._was_asked_to_stop,
+        )
+        if context._channel is None:
+            return summary
+        from dhflow.train.trial_channel import brought_home
+
+        records, findings = brought_home(context._channel)
+        return summary._replace(records=records, findings=findings)
 
 
 def _step(step: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from dhflow.trial import Measurement
 
@@ -87,23 +86,17 @@ def to_line(report: Report) -> bytes:
 
 
 def from_line(line: bytes) -> Report | None:
-    """Return the report in a line of ``records.jsonl``, or None if the line is torn or no report.
+    """Return the report in a line of ``records.jsonl``, or None if the line is torn or is no report.
 
-    A training script may leave out ``time`` and write its numbers beside the step:
+    What else the monitor writes there is none: a report is a reading of an epoch
+    (:mod:`dhflow.monitor.line`). A training script may leave out ``time`` and write its numbers beside the step:
     ``{"step": 3, "val_loss": 0.5}``.
     """
-    try:
-        data: Any = json.loads(line)
-        step = int(data["step"])
-        time = float(data.get("time", 0.0))
-        named = data["values"] if isinstance(data.get("values"), dict) else data
-        values = {str(name): float(value) for name, value in named.items() if _is_number(name, value, named is data)}
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    # Here: a worker that only writes reports does without NumPy.
+    from dhflow.monitor.line import from_line as record_from_line
+    from dhflow.monitor.record import Reading
+
+    record = record_from_line(line)
+    if not isinstance(record, Reading) or record.per != "epoch":
         return None
-    return step, time, values
-
-
-def _is_number(name: str, value: object, is_flat: bool) -> bool:  # noqa: FBT001 - private
-    if is_flat and name in ("step", "time"):
-        return False
-    return isinstance(value, int | float) or value in ("nan", "inf", "-inf", "NaN", "Infinity", "-Infinity")
+    return record.step, record.time, dict(record.values)

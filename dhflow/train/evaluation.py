@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from dhflow.errors import TrialTimeoutError
+from dhflow.errors import ObjectiveError, TrialTimeoutError
 from dhflow.objective import MetricValue, read_returned
 from dhflow.train.attempt_directory import STOP, make_directory, read_curve
 from dhflow.train.context import Summary, TrialContext, close_context
@@ -41,6 +42,8 @@ class _Outcome:
     measurements: tuple[Measurement, ...] = ()
     failure: TrialFailure | None = None
     budget: float | None = None
+    records: tuple[dict[str, Any], ...] = ()
+    findings: tuple[dict[str, Any], ...] = ()
 
 
 def evaluate(task: Task) -> TrialResult:
@@ -83,6 +86,8 @@ def evaluate(task: Task) -> TrialResult:
         host=host_name(),
         worker=_worker_name(),
         budget=outcome.budget,
+        records=outcome.records,
+        findings=outcome.findings,
     )
     if files is not None:
         # The result goes home in any case; the note is for a driver that is not there to hear it.
@@ -133,12 +138,19 @@ def _run_command(source: CommandSource, task: Task) -> _Outcome:
             returned, settings = run_command(source, task, directory), task.settings
             values, metrics = read_returned(returned, settings.objectives, settings.constraints)
         except CommandFailedError as error:
-            summary = _summary(directory)
+            summary = _summary(directory, task)
             status = TrialStatus.LOST if error.is_disk_full else TrialStatus.FAILED
-            return _Outcome(status, measurements=summary.measurements, failure=error.to_failure(summary.last_step))
+            failure = error.to_failure(summary.last_step)
+            return _Outcome(
+                status,
+                measurements=summary.measurements,
+                failure=failure,
+                records=summary.records,
+                findings=summary.findings,
+            )
         except Exception as error:  # noqa: BLE001 - as for a function
-            return _failed(error, _summary(directory))
-        return _ended(values, metrics, task.full_or_own_budget, _summary(directory))
+            return _failed(error, _summary(directory, task))
+        return _ended(values, metrics, task.full_or_own_budget, _summary(directory, task))
 
 
 @contextlib.contextmanager
@@ -151,16 +163,30 @@ def _attempt_files(task: Task) -> Iterator[Path]:
             yield Path(directory)
 
 
-def _summary(directory: Path) -> Summary:
+def _summary(directory: Path, task: Task) -> Summary:
     # A command that found its stop file ends early; one that ignores it reports the whole budget.
     curve = read_curve(directory)
-    return Summary(curve.measurements(), curve.last_step, curve.budget_reached, (directory / STOP).exists())
+    is_asked = (directory / STOP).exists()
+    summary = Summary(curve.measurements(), curve.last_step, curve.budget_reached, is_asked, is_asked)
+    if task.directory is not None or task.settings.policy is None:
+        return summary
+    from dhflow.train.local_watch import judged_files
+
+    records, findings = judged_files(task, directory)
+    return summary._replace(records=records, findings=findings)
 
 
 def _ended(
     values: dict[str, float], metrics: dict[str, MetricValue], budget: float | None, summary: Summary
 ) -> _Outcome:
-    outcome = _Outcome(TrialStatus.COMPLETED, values, metrics, summary.measurements)
+    outcome = _Outcome(
+        TrialStatus.COMPLETED,
+        values,
+        metrics,
+        summary.measurements,
+        records=summary.records,
+        findings=summary.findings,
+    )
     reached = summary.budget_reached
     has_spent_all = reached is not None and budget is not None and reached >= budget
     if summary.was_told_to_stop and not has_spent_all:
@@ -170,10 +196,17 @@ def _ended(
 
 
 def _failed(error: BaseException, summary: Summary, location: str = "") -> _Outcome:
-    is_ours_to_retry = not isinstance(error, TrialTimeoutError) and is_retryable(error)
-    failure = describe(error, last_step=summary.last_step, location=location)
-    return _Outcome(
-        TrialStatus.LOST if is_ours_to_retry else TrialStatus.FAILED,
+    outcome = _Outcome(
+        TrialStatus.FAILED,
         measurements=summary.measurements,
-        failure=failure,
+        records=summary.records,
+        findings=summary.findings,
     )
+    # A loss that has overflowed is what it was stopped for.
+    if summary.was_asked_to_stop and isinstance(error, ObjectiveError):
+        outcome.status, outcome.budget = TrialStatus.STOPPED, summary.budget_reached
+        return outcome
+    if not isinstance(error, TrialTimeoutError) and is_retryable(error):
+        outcome.status = TrialStatus.LOST
+    outcome.failure = describe(error, last_step=summary.last_step, location=location)
+    return outcome

@@ -46,13 +46,16 @@ def evaluate_packed(task: bytes, parsl_resource_specification: object = None) ->
     unpacked = _unpack_settings(settings)
     result = evaluate(Task(trial_id, attempt, config, budget, seed, directory, continues, deadline, unpacked))
     packed, limit = _pack_result(result), unpacked.result_limit_bytes
+    if limit is not None and len(packed) > limit and result.records:
+        packed = _pack_result(replace(result, records=()))
     return packed if limit is None or len(packed) <= limit else _pack_result(_refused(result, len(packed), limit))
 
 
 def _pack_result(result: TrialResult) -> bytes:
     measurements = [tuple(each) for each in result.measurements]
     failure = None if result.failure is None else _FAILURE_FIELDS(result.failure)
-    packed = result.status.value, measurements, failure, _RESULT_FIELDS(result)
+    monitored = (result.records, result.findings) if result.records or result.findings else ()
+    packed = result.status.value, measurements, failure, _RESULT_FIELDS(result), monitored
     return pickle.dumps(packed, pickle.HIGHEST_PROTOCOL)
 
 
@@ -71,7 +74,7 @@ def _refused(result: TrialResult, n_bytes: int, limit: int) -> TrialResult:
 
 def unpack_result(result: bytes) -> TrialResult:
     """Return what the worker packed: our own function on our own worker, as trusted as the executor itself."""
-    status, measurements, failure, fields = pickle.loads(result)
+    status, measurements, failure, fields, monitored = pickle.loads(result)
     trial_id, attempt, started_at, ended_at, values, metrics, host, worker, budget = fields
     return TrialResult(
         trial_id=trial_id,
@@ -86,6 +89,8 @@ def unpack_result(result: bytes) -> TrialResult:
         host=host,
         worker=worker,
         budget=budget,
+        records=monitored[0] if monitored else (),
+        findings=monitored[1] if monitored else (),
     )
 
 

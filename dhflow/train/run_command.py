@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dhflow.errors import TrialLostError
-from dhflow.train.attempt_directory import CONFIG, OUTPUT, RECORDS, RETURNED
+from dhflow.train.attempt_directory import CONFIG, CONTROLS, OUTPUT, RECORDS, RETURNED, STOP
 from dhflow.train.capped_log import CappedLog
 from dhflow.train.command import render
 from dhflow.train.deadline import block_ends
@@ -151,6 +151,8 @@ def _environment(task: Task, directory: Path) -> dict[str, str]:
         "DHFLOW_CONFIG": str(directory / CONFIG),
         "DHFLOW_RESULT": str(directory / RETURNED),
         "DHFLOW_RECORDS": str(directory / RECORDS),
+        "DHFLOW_STOP": str(directory / STOP),
+        "DHFLOW_CONTROLS": str(directory / CONTROLS),
     }
     return {**os.environ, **ours}
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dhflow.constraint import Constraint
 from dhflow.objective import Objective
+
+if TYPE_CHECKING:
+    from dhflow.monitor.policy import Policy
 
 DEFAULT_OUTPUT_LIMIT_BYTES = 1_000_000
 """How much of a trial's output is kept: enough for every epoch of a long training with a line per step."""
@@ -84,6 +87,13 @@ class EvaluationSettings:
         What they are on must be among what the objective returns, too.
     result_limit_bytes : int, optional
         The way home carries no result that is larger.
+    channel : mapping, optional
+        Where the driver listens (:mod:`dhflow.train.zmq_sink`), JSON; without one, records lie in the attempt's
+        directory, and where there is none they come home with the result.
+    policy : Policy, optional
+        What the monitor may do; a worker uses it where nobody else can watch its trials.
+    space : mapping, optional
+        JSON form of the search space, for what the monitor suggests on a worker.
     """
 
     objectives: tuple[Objective, ...]
@@ -95,6 +105,9 @@ class EvaluationSettings:
     workers: str | None = None
     constraints: tuple[Constraint, ...] = ()
     result_limit_bytes: int | None = None
+    channel: Mapping[str, Any] | None = None
+    policy: Policy | None = None
+    space: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

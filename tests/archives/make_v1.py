@@ -20,6 +20,7 @@ from dhflow.history.event import (
     StudyHeader,
     TrialCreated,
 )
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.objective import MetricValue, Objective
 from dhflow.trial import Attempt, Measurement, Trial, TrialFailure, TrialSource, TrialStatus
 
@@ -118,6 +119,30 @@ def events() -> list[Event]:
                 outcome_number=3,
             )
         ),
+        RecordsKept(
+            2,
+            1,
+            (
+                {"record": "reading", "step": 7, "values": {"loss": "nan"}, "time": T0 + 22, "per": "batch"},
+                {"record": "tensor", "step": 1, "layer": "a/b", "kind": "weight", "name": "kernel", "size": 4,
+                 "norm": 2.0, "edges": [-1.0, 0.0, 1.0], "counts": [1, 3], "time": T0 + 22},
+                {"record": "machine", "step": 1, "time": T0 + 22, "cpu_share": 0.5},
+                {"record": "classes", "step": 1, "counts": [[3, 1], [0, 4]], "time": T0 + 22},
+                {"record": "worst", "step": 1, "index": 17, "loss": 4.5, "time": T0 + 22},
+                {"record": "network", "loss": "mse", "layers": [["a/b", "Dense", "relu", 64, 640, True, ""]]},
+                {"record": "data", "n_samples": 100, "class_counts": [60, 40]},
+            ),
+        ),
+        FindingMade(
+            2,
+            1,
+            T0 + 23,
+            {"rule": "overflow", "severity": "critical", "text": "überlaufen", "evidence": {"step": 1},
+             "suggestions": [{"name": "stop", "action": "stop", "text": "stop this run"}], "source": "seen",
+             "family": "overflow", "step": 1, "probability": 1.0},
+        ),
+        CommandTaken(T0 + 24, "stop", 2, "policy", {"rule": "overflow"}, {"stopped": True}),
+        CommandTaken(T0 + 25, "pause", None, "user@host", command_id="c1"),
         SessionEnded(0, T0 + 30, {"reason": "max_trials", "utilisation": 0.97}),
         SessionStarted(1, T0 + 40, {"site": "laptop"}),
         TrialCreated(Trial(4, adam, seed=20, source=TrialSource.USER, created_at=T0 + 41)),

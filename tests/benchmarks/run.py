@@ -106,7 +106,9 @@ def bandit_rows(quick: bool) -> Iterable[Row]:
 
 def monitor_rows(quick: bool) -> Iterable[Row]:
     title = "monitor: trend, false alarms and stops on recorded runs"
-    return script_rows(title, "monitor.py", *(["--quick"] if quick else []))
+    yield from script_rows(title, "monitor.py", *(["--quick"] if quick else []))
+    title = "monitor: a worker that floods its channel with 10,000 records per second; aims: 1.00, a few seconds"
+    yield from script_rows(title, "monitor_flood.py", *(["--seconds", "12"] if quick else []))
 
 
 def throughput_rows(quick: bool) -> Iterable[Row]:

@@ -124,3 +124,9 @@ def test_a_site_file_is_remembered_by_its_whole_path(tmp_path: Any, monkeypatch:
 def test_a_bad_value_says_what_is_wanted(arguments: tuple[str, ...], complaint: str) -> None:
     with pytest.raises(click.UsageError, match=complaint):
         parsed(*arguments)
+
+
+def test_resources_are_a_mapping_with_numbers_and_names_of_parameters() -> None:
+    assert parsed("--resource", "num_nodes=2", "--resource", "ranks-per-node=ranks") == {
+        "resources": {"num_nodes": 2, "ranks_per_node": "ranks"}
+    }

@@ -239,3 +239,8 @@ def test_functions_of_a_problem_file_run_on_processes(
 def test_python_dash_m_is_the_command_line() -> None:
     ran = subprocess.run([sys.executable, "-m", "dhflow", "--version"], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("dhflow, version")
+
+
+def test_resources_reach_the_executor_which_may_know_none(folder: Path, dhflow: Any) -> None:
+    ran = dhflow("search", "digits.py", *THREADS, *RANDOM, "--max-trials", "1", "--resource", "num_nodes=2")
+    assert (ran.code, "knows no resources" in ran.err) == (1, True)
