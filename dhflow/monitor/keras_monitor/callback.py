@@ -37,7 +37,7 @@ from dhflow.trial import TrialStatus
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is loaded: it is talkative
 try:
-    import keras  # noqa: TID253 - a callback is a class of Keras; the module is loaded when one is wanted
+    import keras
 except ImportError as error:
     raise MissingExtraError("KerasMonitor watches trainings of Keras", "tensorflow") from error
 
@@ -453,5 +453,3 @@ def _check_intervals(*intervals: int | None) -> None:
     for each in intervals:
         if each is not None and (isinstance(each, bool) or not isinstance(each, int) or each < 1):
             raise SearchError(f"KerasMonitor: intervals are whole numbers above 0, not {each!r}")
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import os
 import time
@@ -93,7 +94,7 @@ class Gpu:
         self._library: Any = None
         self._device: Any = None
         with contextlib.suppress(Exception):  # no package, no driver, no device: nothing is measured
-            import pynvml
+            pynvml: Any = importlib.import_module("pynvml")
 
             pynvml.nvmlInit()
             self._device = pynvml.nvmlDeviceGetHandleByIndex(_first_visible())

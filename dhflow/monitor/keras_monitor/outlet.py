@@ -1,5 +1,4 @@
-"""Where a callback's records go: to the trial's channel, to a file, to memory; and the judgement where nobody else
-judges."""
+"""Where a callback's records go: channel, file, memory; and the judgement where nobody else judges."""
 
 from __future__ import annotations
 

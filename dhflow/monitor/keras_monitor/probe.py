@@ -58,13 +58,16 @@ class Samples:
         """Return at most so many samples, evenly chosen: data are often sorted by class."""
         size = len(self)
         rows = np.arange(size) if size <= n else np.linspace(0, size - 1, n).astype(int)
-        return Samples(*(_mapped(lambda each: np.asarray(each)[rows], part) for part in (self.x, self.y, self.weight)))
+        return self._taken(rows)
 
     def batches(self, n: int) -> Iterator[Samples]:
         """Yield the samples, so many at a time."""
         for at in range(0, len(self), n):
-            rows = slice(at, at + n)
-            yield Samples(*(_mapped(lambda each, r=rows: each[r], part) for part in (self.x, self.y, self.weight)))
+            yield self._taken(slice(at, at + n))
+
+    def _taken(self, rows: Any) -> Samples:
+        parts = (self.x, self.y, self.weight)
+        return Samples(*(_mapped(lambda each: np.asarray(each)[rows], part) for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +171,8 @@ class Probe:
         """Return outputs and losses of all samples; None of a model with several outputs."""
         import tensorflow as tf
 
-        outputs, losses = [], []
+        outputs: list[Array] = []
+        losses: list[Array] = []
         per_sample = _per_sample(self._model.loss) if self._samples.y is not None else None
         for each in self._samples.batches(TENSOR_SAMPLES):
             batch = _tensors(each, tf)
@@ -178,9 +182,8 @@ class Probe:
             outputs.append(_array(found))
             if per_sample is not None:
                 value = _array(per_sample(batch.y, found))
-                losses.append(value.reshape(len(value), -1).mean(axis=1) if value.ndim else None)
-        whole = None if not losses or any(each is None for each in losses) else np.concatenate(losses)  # type: ignore[arg-type]
-        return Tested(np.concatenate(outputs), whole)
+                losses.append(value.reshape(len(each), -1).mean(axis=1))
+        return Tested(np.concatenate(outputs), np.concatenate(losses) if losses else None)
 
 
 def build_from(model: Any, samples: Samples) -> None:

@@ -58,7 +58,7 @@ class Histograms:
         for kind, scale in self.scales.items():
             if kind not in KINDS or scale not in ("linear", "log"):
                 raise SearchError(
-                    f"KerasMonitor: scales goes from one of {', '.join(KINDS)} to \"linear\" or \"log\", "
+                    f'KerasMonitor: scales goes from one of {", ".join(KINDS)} to "linear" or "log", '
                     f"not from {kind!r} to {scale!r}"
                 )
 
@@ -74,8 +74,10 @@ class Histograms:
         if not chosen.size:
             return {}
         low, high = float(chosen.min()), float(chosen.max())
-        if not high - low > 1e-9 * max(abs(low), abs(high), 1e-30):  # no room for so many edges
-            low, high = low - 0.5, high + 0.5
+        largest = max(abs(low), abs(high))
+        if high - low <= 1e-3 * largest or largest == 0:  # edges with six digits would fall together
+            room = 0.01 * largest or 0.5
+            low, high = low - room, high + room
         counts, edges = np.histogram(chosen, self.bins, (low, high))
         # Six digits are more than a picture shows; lines of records are half as long with them.
         rounded = tuple(float(f"{each:.6g}") for each in edges)
@@ -132,7 +134,7 @@ def _finite(flat: FloatArray) -> FloatArray:
     return flat[np.isfinite(flat)]
 
 
-def _moments(finite: FloatArray) -> dict[str, float]:
+def _moments(finite: FloatArray) -> dict[str, Any]:
     if not finite.size:
         return {"norm": np.nan}
     largest = float(np.abs(finite).max())
