@@ -47,11 +47,14 @@ LEARNING_RATE_STEP = 3.0
 def parameter_of(role: str, context: Context) -> str | None:
     """Return which parameter of the config, or of the space, plays a role; None if there is none."""
     names = [*context.config, *(context.space.names if context.space is not None else ())]
+    plain = {name: name.lower().replace("-", "_") for name in names}
     for alias in ROLES[role]:
-        for name in names:
-            plain = name.lower().replace("-", "_")
-            if plain == alias or plain.endswith((f"_{alias}", f".{alias}", f":{alias}", f"/{alias}")):
-                return name
+        ends = (f"_{alias}", f".{alias}", f":{alias}", f"/{alias}")
+        exact = (name for name in names if plain[name] == alias)
+        close = (name for name in names if plain[name].endswith(ends))
+        found = next(exact, None) or next(close, None)
+        if found is not None:
+            return found
     return None
 
 

@@ -118,7 +118,7 @@ def _input_facts(inputs: np.ndarray[Any, Any]) -> dict[str, Any]:
         "input_mean": float(kept.mean()),
         "input_std": float(kept.std()),
         "input_max_abs": float(np.abs(kept).max()),
-        "feature_std_ratio": float(spreads.max() / spreads.min()) if spreads.size else math.nan,
+        "feature_std_ratio": float(spreads.max() / np.median(spreads)) if spreads.size else math.nan,
         "n_nonfinite_inputs": n_bad,
     }
 

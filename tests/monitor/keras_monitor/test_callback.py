@@ -12,6 +12,7 @@ import pytest
 
 from dhflow.errors import SearchError
 from dhflow.monitor import Context, Control, Light
+from dhflow.monitor.line import to_line
 from dhflow.testing.channel import ListChannel
 
 N, CLASSES = 128, 3
@@ -348,3 +349,44 @@ def test_waiting_for_input_is_measured(keras, make, watch, data):
 def test_options_that_make_no_sense_are_refused(watch, wrong):
     with pytest.raises(SearchError, match="KerasMonitor"):
         watch(**wrong)
+
+
+def test_a_run_has_a_file_of_its_own(make, fit, watch, data, tmp_path, capsys):
+    from dhflow import load
+    from dhflow.history import read_findings, read_records
+    from dhflow.trial import TrialStatus
+
+    path = tmp_path / "run.h5"
+    config = {"learning_rate": 0.01}
+    monitor = watch(path=path, probe=data[1], context=Context(metric="val_accuracy", config=config))
+    history = fit(make(), monitor, epochs=4)
+    assert "dhflow monitor: green after 4 epochs" in capsys.readouterr().out
+    kept, mine = read_records(path, 0), monitor.records
+    assert (kept.network, kept.data, len(kept.tensors)) == (mine.network, mine.data, len(mine.tensors))
+    assert set(map(to_line, kept.tensors)) == set(map(to_line, mine.tensors))  # NaN is not NaN
+    assert kept.series("val_loss").values.tolist() == history.history["val_loss"]
+    [trial] = load(path).trials
+    assert (trial.status, trial.config, trial.budget) == (TrialStatus.COMPLETED, config, 4.0)
+    assert trial.values["val_accuracy"] == max(history.history["val_accuracy"])
+    assert {each.trial_id for each in read_findings(path)} <= {0}
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_training(make, fit, watch, tmp_path):
+    monitor = watch(path=tmp_path / "nowhere" / "run.h5", show=lambda line: None)
+    with pytest.warns(UserWarning, match="cannot be written"):
+        history = fit(make(), monitor, epochs=2)
+    assert len(history.history["loss"]) == 2
+
+
+def test_the_run_in_a_file_that_was_stopped_keeps_what_was_found(make, fit, watch, data, keras, tmp_path):
+    from dhflow import load
+    from dhflow.history import read_findings
+    from dhflow.trial import TrialStatus
+
+    monitor = watch(path=tmp_path / "run.h5", adapt="stop", show=lambda line: None)
+    model = make(activation="exponential", compiled=False)
+    model.compile(keras.optimizers.SGD(1e6), "sparse_categorical_crossentropy")
+    fit(model, monitor, epochs=10)
+    assert "overflow" in [each.finding["rule"] for each in read_findings(tmp_path / "run.h5")]
+    [trial] = load(tmp_path / "run.h5").trials
+    assert trial.status is not TrialStatus.RUNNING
