@@ -286,7 +286,8 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         self._has_started = True
         with self.cost.of_first("tensors"):
             self._safely("facts", self._send_facts)
-            self._safely("tensors", self._look_at_start)
+            self._safely("tensors", lambda: self._record_tensors(0))
+            self._safely("tests", self._test_at_start)
 
     def _send_facts(self) -> None:
         samples, source = self._probe_samples, self._data or self._probe_samples
@@ -302,15 +303,11 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         self._probe = probe if probe is not None and probe.is_usable else None
         self._snapshots = Snapshots(self.model, self._probe, self._histograms)
 
-    def _look_at_start(self) -> None:
-        if self._snapshots is None:
-            return
-        now = time.time()
-        found: list[Record] = list(self._snapshots.records(0, now))
+    def _test_at_start(self) -> None:
         tested = None if self._probe is None else self._probe.test()
         if tested is not None and tested.losses is not None and len(tested.losses):
-            found.append(Reading(0, {"loss": float(np.mean(tested.losses))}, now, "batch"))
-        self._outlet.send(found)
+            # Of the untrained network, as of a first batch.
+            self._outlet.send([Reading(0, {"loss": float(np.mean(tested.losses))}, time.time(), "batch")])
 
     def _record_epoch(self, step: int, logs: dict[str, Any], epoch_s: float) -> None:
         now = time.time()
