@@ -164,7 +164,9 @@ def print_healthy(seen: Mapping[tuple[str, int], tuple[float, Seen]]) -> None:
         rules = dict.fromkeys(f"{rule} at {step}" for _, each in own for step, _, rule in each.alarms[:1])
         n = sum(each.is_alarmed for _, each in own)
         print(f"{name:34}{len(own):5}{n:9}  {_mean([score for score, _ in own]):.2f}   {', '.join(rules)}")
-    print(f"false alarms, amber or red at any epoch: {_share(each.is_alarmed for _, each in seen.values())} (at most 3 %)")
+    print(
+        f"false alarms, amber or red at any epoch: {_share(each.is_alarmed for _, each in seen.values())} (at most 3 %)"
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -5,6 +5,7 @@ A training is a config: what the monitor suggests is a change of it, or words th
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -245,7 +246,12 @@ def train(config: Mapping[str, Any], seed: int, *, epochs: int = EPOCHS) -> Trai
     model = make_network(config, data)
     # All looks, whatever they cost: figures must not depend on how busy the machine is.
     monitor = KerasMonitor(
-        probe=data.validation, data=data.train, batch_size=int(config["batch_size"]), max_cost=0.99, bins=0, n_worst=0
+        probe=data.validation,
+        data=data.train,
+        batch_size=int(config["batch_size"]),
+        max_cost=math.inf,
+        bins=0,
+        n_worst=0,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -287,7 +293,9 @@ def make_network(config: Mapping[str, Any], data: Data) -> Any:
         rows.append(layers.GlobalAveragePooling2D())
     rows.append(layers.Dense(data.n_outputs, activation=config["last_activation"]))
     model = keras.Sequential(rows)
-    metrics = [] if config["data"] == "waves" else ["accuracy" if data.n_outputs == 1 else "sparse_categorical_accuracy"]
+    metrics = (
+        [] if config["data"] == "waves" else ["accuracy" if data.n_outputs == 1 else "sparse_categorical_accuracy"]
+    )
     model.compile(_optimizer(config), config["loss"], metrics=metrics, jit_compile=False)
     return model
 

@@ -88,7 +88,7 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     batch_size : int
         For the records; Keras does not tell a callback.
     max_cost : float
-        Share of the training time. Runs of some seconds cost up to half a second.
+        Share of the training time; ``math.inf`` sets no limit. Runs of some seconds cost up to half a second.
     show : callable, optional
         Takes lines for people: changes of the light, and the advice at the end. By default they are printed if there
         is a `path`.
@@ -143,8 +143,8 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
             )
         if path is not None and trial is not None:
             raise SearchError("KerasMonitor: give a trial or a path, not both: a trial's records are in its history")
-        if not 0 < max_cost < 1:
-            raise SearchError(f"KerasMonitor: max_cost must be between 0 and 1, not {max_cost!r}")
+        if not max_cost > 0:
+            raise SearchError(f"KerasMonitor: max_cost must be positive, not {max_cost!r}")
         self._trial = trial
         self._path = None if path is None else Path(path)
         self._context = context or Context()

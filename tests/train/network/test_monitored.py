@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from dhflow.train import NetworkObjective, TrainingData, TrainingSettings, train
 from dhflow.train.attempt_directory import read_detail
 
 SETTINGS = TrainingSettings(
-    "val_accuracy", metrics=["accuracy"], epochs=3, batch_size=48, learning_rate=0.05, monitor={"max_cost": 0.9}
+    "val_accuracy", metrics=["accuracy"], epochs=3, batch_size=48, learning_rate=0.05, monitor={"max_cost": math.inf}
 )
 
 
