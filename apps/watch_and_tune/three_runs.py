@@ -68,9 +68,7 @@ def make_network(config: Mapping[str, Any], *, filters: int = FILTERS) -> Any:
     ]
     rows += [layers.GlobalAveragePooling2D(), layers.Dense(10, activation="softmax")]
     model = keras.Sequential(rows)
-    optimizer = keras.optimizers.SGD(
-        config["learning_rate"], global_clipnorm=config["global_clipnorm"] or None
-    )
+    optimizer = keras.optimizers.SGD(config["learning_rate"], global_clipnorm=config["global_clipnorm"] or None)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return model
 

@@ -3,17 +3,23 @@
     python tests/benchmarks/monitor_faults.py [--quick] [--seeds 5]
 
 Each kind of fault is trained with several seeds, and each healthy recipe too. The rules look at every epoch, as the
-watcher of a study does; the judgement that counts is the first red one, at which a study with ``adapt="stop"`` ends the
-run, else that after the last epoch. *Named rightly*: its first finding is of a family that says what was put in, or what
-that does first. *Mended*: the first suggestion that can be carried out is, by a machine where it is a change of the
-config, by hand where it is words (``DONE_BY_HAND`` in ``monitor_trainings.py``), and the same training, run again with
-the same seed, ends at a score on clean validation data that is better by 0.01 or more. A fault that is not repairable
-has no change of its config that could do so.
+watcher of a study does; the judgement that counts is the first red one, at which a study with ``adapt="stop"`` ends
+the run, else that after the last epoch.
+
+*Named rightly*: its first finding is of a family that says what was put in, or what that does first.
+
+*Mended*: the first suggestion that can be carried out is, by a machine where it is a change of the config, by hand where
+it is words (``DONE_BY_HAND`` in ``monitor_trainings.py``), and the same training, run again with the same seed, ends at
+a score on clean validation data that is better by 0.01 or more. A fault that is not repairable has no change of its
+config that could do so.
+
+Thresholds were chosen with seeds 0 to 4 in sight; the benchmark takes others.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +28,7 @@ from monitor_trainings import DONE_BY_HAND, EPOCHS, FAULTS, HEALTHY, Config, Fau
 
 from dhflow.monitor import Context, Judgement, Light, Records, Severity, Suggestion, judge
 
+FIRST_SEED = 10
 BETTER = 0.01
 """By how much a score is better."""
 
@@ -180,7 +187,8 @@ def _share(flags: Any) -> str:
 
 def fault_table(*, quick: bool, seeds: int = 5) -> None:
     """Train, judge and print."""
-    chosen = range(1 if quick else seeds)
+    chosen = range(FIRST_SEED, FIRST_SEED + (1 if quick else seeds))
+    began = time.perf_counter(), time.process_time()
     print_faults([faulty_row(fault, seed) for fault in FAULTS for seed in chosen])
     seen = {}
     for name, changes in HEALTHY.items():
@@ -188,6 +196,8 @@ def fault_table(*, quick: bool, seeds: int = 5) -> None:
             trained = train(config_of(changes), seed)
             seen[name, seed] = trained.score, look_at(trained)
     print_healthy(seen)
+    wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+    print(f"{wall:.0f} s, of which {cpu:.0f} s on the processor")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
