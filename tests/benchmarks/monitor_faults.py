@@ -8,10 +8,10 @@ the run, else that after the last epoch.
 
 *Named rightly*: its first finding is of a family that says what was put in, or what that does first.
 
-*Mended*: the first suggestion that can be carried out is, by a machine where it is a change of the config, by hand where
-it is words (``DONE_BY_HAND`` in ``monitor_trainings.py``), and the same training, run again with the same seed, ends at
-a score on clean validation data that is better by 0.01 or more. A fault that is not repairable has no change of its
-config that could do so.
+*Mended*: the first suggestion that can be carried out is, by a machine where it is a change of the config, by hand
+where it is words (``DONE_BY_HAND`` in ``monitor_trainings.py``), and the same training, run again with the same seed,
+ends at a score on clean validation data that is better by 0.01 or more. A fault that is not repairable has no change of
+its config that could do so.
 
 Thresholds were chosen with seeds 0 to 4 in sight; the benchmark takes others.
 """
