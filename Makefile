@@ -2,12 +2,16 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+ENDPOINT_VENV ?= .venv-endpoint
+TEST_PROCESSES ?= 2
 WORKERS ?= 2
 TRIALS ?= 30
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.stamp
+ENDPOINT_STAMP := $(ENDPOINT_VENV)/installed.stamp
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 DEMO := build/demo
 
 # The numerical libraries of this process keep to one core; a site gives its workers theirs.
@@ -15,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format pytest chaos coverage bench clean distclean
+.PHONY: help install demo test lint format pytest globus chaos coverage bench clean distclean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,8 +31,15 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "dhflow needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0])'
 	@echo 'Setting up $(VENV) with all extras (TensorFlow among them, about 2.5 GB): some minutes, once.'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=23'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test]'
+	$(BIN)/python $(PIP_INSTALL) --upgrade 'pip>=23'
+	$(BIN)/python $(PIP_INSTALL) -e '.[all,test]'
+	@touch $@
+
+# An endpoint's packages hold back click, and bring a package named tests, which workers would take for ours.
+$(ENDPOINT_STAMP): pyproject.toml
+	$(PYTHON) -m venv $(ENDPOINT_VENV)
+	$(ENDPOINT_VENV)/bin/python $(PIP_INSTALL) --upgrade 'pip>=23'
+	$(ENDPOINT_VENV)/bin/python $(PIP_INSTALL) -e '.[globus,endpoint,notebook,test]'
 	@touch $@
 
 demo: $(STAMP) ## search Keras networks on handwritten digits: 30 trials on two workers of this machine
@@ -49,22 +60,26 @@ format: $(STAMP) ## let ruff put the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pytest: $(STAMP) ## the tests alone; PYTEST_ARGS="-k space" picks some
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+pytest: $(STAMP) ## the tests alone, in TEST_PROCESSES=2; PYTEST_ARGS="-k space" picks some
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
+
+globus: $(ENDPOINT_STAMP) ## the tests through real endpoints of Globus Compute, in an environment of their own
+	DHFLOW_TESTS=all $(ENDPOINT_VENV)/bin/python -m pytest tests/sites/test_globus.py tests/sites/test_function_kinds.py \
+	    $(PYTEST_ARGS)
 
 chaos: $(STAMP) ## 200 rounds of random faults, about an hour; DHFLOW_CHAOS_SEED=17 repeats one
 	DHFLOW_TESTS=all DHFLOW_CHAOS_ROUNDS=$${DHFLOW_CHAOS_ROUNDS:-200} \
 	    $(BIN)/python -m pytest tests/faults/test_chaos.py -p no:randomly $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## the tests with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure overheads and print them as ratios (nothing is asserted)
 	$(BIN)/python tests/benchmarks/run.py
 
 clean: ## remove what the targets wrote, but for the environment
 	rm -rf build dist runinfo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
-	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -not -path './$(ENDPOINT_VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean ## remove the environment too
-	rm -rf $(VENV)
+distclean: clean ## remove the environments too
+	rm -rf $(VENV) $(ENDPOINT_VENV)

@@ -31,7 +31,7 @@ def keep_models(result: Result, n: int = 5, *, folder: str | Path | None = None,
     folder : path, optional
         By default ``H.h5.models`` beside the history ``H.h5``; what an earlier call put there is replaced.
     prune : bool
-        Remove the models of all trials from their directories then.
+        Remove the models of all trials from their directories then, also of those that failed or violate a constraint.
 
     Returns
     -------
@@ -63,8 +63,9 @@ def keep_models(result: Result, n: int = 5, *, folder: str | Path | None = None,
         told = {"trial": trial_id, "values": dict(trial.values), "config": dict(trial.config)}
         kept[-1].with_suffix(".json").write_text(json.dumps(told, indent=2))
     if prune:
-        for path in found.values():
-            path.unlink()
+        for each in result.trials:
+            for attempt in each.attempts:
+                (attempt_path(run_path(result.history), each.trial_id, attempt.number) / MODEL).unlink(missing_ok=True)
     return kept
 
 

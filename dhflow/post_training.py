@@ -43,12 +43,15 @@ class Repeats:
     values : (r,)
         The measure of each training that succeeded, in the user's sign, sorted.
     n_failed : int
+    n_stopped : int
+        Trainings among `values` that were stopped early, as at the end of the wall time: they had less than the budget.
     """
 
     name: str
     config: Config
     values: tuple[float, ...]
     n_failed: int = 0
+    n_stopped: int = 0
 
     @property
     def mean(self) -> float:
@@ -100,6 +103,7 @@ class Retraining:
             f"{each.name:{width}}  {len(each.values):>3}  {format_value(each.mean):>9}  {format_value(each.std):>9}  "
             + "  ".join(f"{format_value(each.quantile(share)):>9}" for share in (0.0, 0.5, 1.0))
             + (f"  {each.n_failed} failed" if each.n_failed else "")
+            + (f"  {each.n_stopped} stopped early" if each.n_stopped else "")
             for each in self.repeats
         ]
         return "\n".join([f"{self.measure}:", head, *rows])
@@ -247,7 +251,8 @@ def _repeats(name: str, config: Config, result: Result, measure: str) -> Repeats
     trials = [each for each in result.trials if each.config[NETWORK] == name and each.is_finished]
     done = [each for each in trials if each.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)]
     values = [_measured(each, measure) for each in done]
-    return Repeats(name, config, tuple(sorted(values)), len(trials) - len(done))
+    n_stopped = sum(each.status is TrialStatus.STOPPED for each in done)
+    return Repeats(name, config, tuple(sorted(values)), len(trials) - len(done), n_stopped)
 
 
 def _measured(trial: Trial, measure: str) -> float:

@@ -200,12 +200,26 @@ class RemoteSearch:
     def stop(self, *, timeout_s: float = ANSWER_S) -> None:
         """Ask the search to end, as Ctrl-C does; it does within seconds, and ``resume=True`` goes on from it.
 
+        Nothing happens if it has ended.
+
         Raises
         ------
         ExecutionError
-            If no answer comes in time.
+            If no answer comes in time, or the search has not begun yet.
+        HistoryError
+            If nothing runs there, and there is no history either.
         """
-        self._connection.call(ask_to_stop, self.history, timeout_s=timeout_s)
+        is_on_its_way = self._future is not None and not self._future.done()
+        found = self._connection.call(ask_to_stop, self.history, timeout_s=timeout_s)
+        if found["is_running"]:
+            return
+        if is_on_its_way and self._future is not None and not self._future.done():
+            raise ExecutionError(
+                f"the search with {self.history} has not begun yet, and cannot be asked to end: try again when "
+                "progress().is_running"
+            )
+        if not found["is_history"]:
+            raise HistoryError(f"nothing runs with {self.history} there, and there is no such history")
 
     def fetch_history(self, path: str | Path, *, timeout_s: float = ANSWER_S) -> Path:
         """Bring a whole copy of the history here, up to the last trial that has ended; also while the search runs.

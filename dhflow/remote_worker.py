@@ -71,11 +71,20 @@ class StopFile:
             driver.stop(STOP_REASON)
 
 
-def ask_to_stop(history: str) -> None:
-    """Leave the file that ends a running search."""
-    file = run_path(_path(history)) / _STOP
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch()
+def ask_to_stop(history: str) -> dict[str, bool]:
+    """Leave the file that ends a running search.
+
+    Returns
+    -------
+    dict
+        Whether a search ``is_running``; if not, no file is left, as the next search would not heed it. And whether
+        there ``is_history``.
+    """
+    path = _path(history)
+    is_running = owner_of(path) is not None
+    if is_running:
+        (run_path(path) / _STOP).touch()
+    return {"is_running": is_running, "is_history": exists(path)}
 
 
 def look(history: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dhflow.trial import Measurement, Trial, TrialStatus
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dhflow.flow.advice import Advice
     from dhflow.problem import Budget
     from dhflow.space import SearchSpace
 
@@ -202,6 +203,22 @@ class Result:
     def utilisation(self) -> Utilisation | None:
         """How busy the workers were in the last session, or None when nothing ran."""
         return utilisation(self.record)
+
+    def advice(self, trial_id: int) -> Advice:
+        """Return what the monitor finds about a trial, and what it suggests.
+
+        Raises
+        ------
+        UnknownTrialError
+            If there is no such trial.
+        SearchError
+            If the study keeps no history.
+        """
+        from dhflow.flow.advice import advice_on, space_of
+
+        if self.history is None:
+            raise SearchError("advice is kept in a history, and this study has none")
+        return advice_on(self.history, self.record, trial_id, space_of(self.record))
 
     def measurements(self, trial_id: int) -> list[Measurement]:
         """Return a trial's learning curve (its last attempt's), read from the history."""

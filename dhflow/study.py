@@ -23,13 +23,21 @@ from dhflow.flow.run_directory import clear_run_directory
 from dhflow.flow.session import Session
 from dhflow.flow.settings import RunOptions, RunSettings
 from dhflow.history import History
-from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, StudyHeader, StudyRecord, TrialCreated
+from dhflow.history.event import (
+    AttemptEnded,
+    AttemptSubmitted,
+    Event,
+    StudyHeader,
+    StudyRecord,
+    TrialCreated,
+)
 from dhflow.objective import parse_direction, read_returned
 from dhflow.problem import Budget, Problem
 from dhflow.result import Result
 from dhflow.searcher import Searcher, make_searcher
 from dhflow.searcher.registry import check_options, expect
 from dhflow.space import SearchSpace
+from dhflow.steering import Steered
 from dhflow.trial import (
     Attempt,
     Config,
@@ -47,7 +55,7 @@ if TYPE_CHECKING:
 Objective = Callable[..., Any] | str
 
 
-class Study:
+class Study(Steered):
     """A search that is stepped or run.
 
     Parameters
@@ -419,6 +427,7 @@ class Study:
             history_path=self.history_path,
             full_budget=self.budget.high if self.budget else self.searcher.full_budget,
             starting_points=self.problem.starting_points if self.problem else self.space.starting_points,
+            space=self.space,
             space_names=self.space.names,
             conditional_names=frozenset(name for name, each in self.space.parameters.items() if each.when),
         )

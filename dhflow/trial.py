@@ -50,6 +50,8 @@ class TrialSource(str, enum.Enum):
     """A default or starting point of the space or the problem, evaluated first."""
     USER = "user"
     """Added with ``enqueue``."""
+    ADVICE = "advice"
+    """Another trial's config with a change that the monitor suggested."""
     ADDED = "added"
     """Loaded as finished with ``add_trials``."""
 
@@ -65,7 +67,7 @@ class Suggestion:
     budget : float, optional
         Units of the problem's budget; None for the full one.
     parent_id : int, optional
-        The trial that this one continues (a promotion).
+        The trial that this one goes on from: a promotion, or a child that takes over its weights.
     priority : int
         Lower runs sooner.
     meta : mapping

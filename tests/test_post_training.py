@@ -74,6 +74,18 @@ def test_trainings_that_fail_are_counted(pool):
     assert f"{far.n_failed} failed" in str(again)
 
 
+def ends_early(config, trial):
+    return {"score": float(trial.should_stop(needs_s=60.0))}
+
+
+def test_trainings_that_were_stopped_early_are_counted(pool):
+    problem = Problem(SPACE, ends_early, direction={"score": "maximize"})
+    again = retrain(problem, {"only": {"x": 0.2}}, n_repeats=2, site=pool, timeout_s=30.0)
+    assert again["only"].values == (1.0, 1.0)
+    assert again["only"].n_stopped == 2
+    assert str(again).endswith("2 stopped early")
+
+
 def test_one_training_of_one_config_has_no_spread(pool):
     again = retrain(make_problem(), {"only": {"x": 0.2}}, n_repeats=1, site=pool)
     assert np.isnan(again["only"].std)
@@ -135,6 +147,20 @@ def test_the_best_models_are_kept_beside_the_history(pool, tmp_path):
     assert not list(tmp_path.glob("h.h5.run/**/model.keras"))
     with pytest.raises(SearchError, match="no trial has left a model"):
         keep_models(result)
+
+
+def failing_late(config, trial):
+    (trial.dir / "model.keras").write_text("model")
+    if config["x"] > 0.5:
+        raise ValueError
+    return config["x"]
+
+
+def test_pruning_leaves_no_model_of_any_trial(pool, tmp_path):
+    result = search(failing_late, SPACE, searcher="random", seed=2, max_trials=8, site=pool, history=tmp_path / "h.h5")
+    assert 0 < result.n_failed < 8
+    assert len(keep_models(result, 1, prune=True)) == 1
+    assert not list(tmp_path.glob("h.h5.run/**/model.keras"))
 
 
 def test_without_a_history_no_model_is_kept(pool):

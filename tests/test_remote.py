@@ -20,6 +20,7 @@ from dhflow.errors import ExecutionError, HistoryError, SearchError
 from dhflow.flow.run_directory import run_path
 from dhflow.history import copy_history
 from dhflow.remote import Progress, find_search, submit_search
+from dhflow.remote_worker import run_search
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
 THREADS = {"site": "laptop", "site_set": {"executor": "threads", "workers": 2}, "searcher": "random"}
@@ -96,6 +97,27 @@ def test_a_running_search_is_watched_fetched_and_stopped(elsewhere: Executor, tm
         problem, executor=elsewhere, history=history, resume=True, max_trials=len(result) + 4, **THREADS
     )
     assert len(again.result(timeout_s=30)) >= len(result) + 4
+
+
+def test_a_search_that_has_not_begun_cannot_be_stopped_and_says_so(elsewhere: Executor, tmp_path: Path) -> None:
+    class Waiting(Executor):
+        """Lets the search wait for a worker, and answers."""
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            return Future() if fn is run_search else elsewhere.submit(fn, *args, **kwargs)
+
+    run = submit_search(lambda config: 0.0, SPACE, executor=Waiting(), history=history_of(tmp_path), max_trials=1)
+    with pytest.raises(ExecutionError, match="has not begun yet"):
+        run.stop()
+    with pytest.raises(HistoryError, match=r"nothing runs with .*h\.h5 there"):
+        find_search(history_of(tmp_path), executor=elsewhere).stop()
+    assert not (tmp_path / "there").exists()
+    done = submit_search(
+        lambda config: 0.0, SPACE, executor=elsewhere, history=history_of(tmp_path), max_trials=3, **THREADS
+    )
+    assert len(done.result(timeout_s=30)) == 3
+    done.stop()
+    find_search(history_of(tmp_path), executor=elsewhere).stop()
 
 
 def test_what_the_search_raises_there_is_raised_here(elsewhere: Executor, tmp_path: Path) -> None:

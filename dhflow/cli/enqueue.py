@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dhflow.cli.option import Setting, Verb, parse_scalar
-from dhflow.errors import HistoryLockedError, SpaceError
+from dhflow.errors import SpaceError
 
 if TYPE_CHECKING:
     from dhflow.result import Result
@@ -28,37 +28,24 @@ if TYPE_CHECKING:
 @click.option("--like", metavar="TRIAL", help="Take what is not given from this trial: a number, `best` or `default`.")
 @click.option("--problem", help="The problem's file, for a space with code constraints that cannot be found by itself.")
 def command(history: Path, settings: Sequence[tuple[str, str]], *, like: str | None, problem: str | None) -> None:
-    """Add a config of your own to HISTORY while no search runs on it; `dhflow resume` runs it first.
+    """Add a config of your own to HISTORY: a running search takes it next, else `dhflow resume` runs it first.
 
     Every parameter that the config needs must be given, unless --like fills in the others.
     """
-    from dhflow import Study, load
+    from dhflow import load
     from dhflow.cli.run import resume_command
+    from dhflow.commands import add
+    from dhflow.flow.run_directory import owner_of
     from dhflow.flow.text import format_config
 
     result = load(history)
-    space = _space(result, history, problem)
+    space = history_space(result, history, problem)
     config = read_config(space, settings, _base(result, space, like))
-    try:
-        with Study(
-            space,
-            direction={each.name: each.direction for each in result.objectives},
-            searcher="random",
-            history=history,
-            resume=True,
-            constraints=result.constraints,
-            budget=result.budget,
-        ) as study:
-            study.enqueue(config)
-            trial = study.trials[-1]
-    except HistoryLockedError as error:
-        raise HistoryLockedError(
-            f"a search is running on {history} ({error}). A trial can be added while none runs: "
-            "stop it with Ctrl-C (nothing is lost), enqueue, and resume"
-        ) from error
-    click.echo(
-        f"trial {trial.trial_id} will run first: {format_config(trial.config)}\ngo on with: {resume_command(history)}"
-    )
+    is_running = owner_of(history) is not None
+    trial_id = add(history, config, space=space)
+    click.echo(f"trial {trial_id} {'is enqueued' if is_running else 'will run first'}: {format_config(config)}")
+    if not is_running:
+        click.echo(f"go on with: {resume_command(history)}")
 
 
 def read_config(
@@ -101,7 +88,7 @@ def _completed(space: SearchSpace, given: Mapping[str, Any], base: Mapping[str, 
     return {**found, **given}
 
 
-def _space(result: Result, history: Path, problem: str | None) -> SearchSpace:
+def history_space(result: Result, history: Path, problem: str | None) -> SearchSpace:
     """Return the space: the history's own, or with code constraints the problem's, which can call them."""
     from dhflow.cli.problem import Reference, load_problem
     from dhflow.cli.resume import find_problem, last_plan

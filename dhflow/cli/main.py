@@ -30,7 +30,11 @@ VERBS = {
     "plot": "Draw a history.",
     "compare": "Compare searchers on a problem, several runs each.",
     "nas": "Show a network of an architecture space.",
-    "enqueue": "Add a config of your own to a history; it runs first at resume.",
+    "monitor": "Watch running trials: light, curve, verdict, advice.",
+    "advise": "Say what is found about a trial, and what to do.",
+    "accept": "Do what was suggested for a trial.",
+    "stop": "Ask one running trial to end.",
+    "enqueue": "Add a config of your own to a study; it runs before the searcher's.",
     "sites": "List the sites and their arguments; check one.",
     "doctor": "Check this installation, this file system and a site.",
 }

@@ -181,6 +181,21 @@ def run_options(function: F) -> F:
         click.option(
             "--plot", "figure", type=click.Path(dir_okay=False), help="Draw the result into this file at the end."
         ),
+        click.option(
+            "--adapt",
+            type=click.Choice(["suggest", "stop", "auto"]),
+            help="What to do about what is found in running trials: show it, stop red ones, try changes.  "
+            "[default: suggest]",
+        ),
+        click.option("--max-auto", type=click.IntRange(0), help="Trials that --adapt auto may make.  [default: 10]"),
+        click.option(
+            "--stopper",
+            "stoppers",
+            multiple=True,
+            type=click.Choice(["nan", "median", "extrapolation", "time"]),
+            help="End trials that are not worth their time; may be given several times.",
+        ),
+        click.option("--channel", help="How workers report: auto (files), zmq or zmq:ADDRESS.  [default: auto]"),
         click.option("--progress/--no-progress", default=True, help="Show the progress on standard error."),
     )
 
@@ -197,6 +212,8 @@ def run_settings(options: dict[str, Any]) -> dict[str, Any]:
         settings["site"] = str(Path(settings["site"]).resolve())
     if "site_set" in settings:
         settings["site_set"] = dict(settings["site_set"])
+    if "stoppers" in settings:
+        settings["stoppers"] = list(settings["stoppers"])
     if "executors" in settings:
         settings["executors"] = [each.strip() for each in settings["executors"].split(",")]
     return settings

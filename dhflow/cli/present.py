@@ -94,6 +94,7 @@ def one_trial(result: Result, trial: Trial) -> None:
     click.echo("\n".join(f"  {line}" for line in columns((n, format_value(v)) for n, v in trial.config.items())))
     for attempt in trial.attempts:
         _attempt(result, trial, attempt)
+    _findings(result, trial)
     _curve(result, trial)
 
 
@@ -245,6 +246,17 @@ def _output(log: Path) -> None:
             click.echo(f"  | {line}")
 
 
+def _findings(result: Result, trial: Trial) -> None:
+    from dhflow.history import read_findings
+
+    found = [] if result.history is None else read_findings(result.history, trial.trial_id)
+    if found:
+        _heading(f"what the monitor found, {count(len(found), 'finding')}")
+        for each in found:
+            click.echo(f"  {each.finding['severity']}, step {each.finding.get('step', 0)}: {each.finding['text']}")
+        click.echo(f"  advice: {shlex.join(['dhflow', 'advise', str(result.history), '--trial', str(trial.trial_id)])}")
+
+
 def _curve(result: Result, trial: Trial) -> None:
     rows = result.measurements(trial.trial_id)
     if not rows:
@@ -260,7 +272,14 @@ def _curve(result: Result, trial: Trial) -> None:
 
 
 def _source_text(trial: Trial) -> str:
-    text = {"searcher": "the searcher", "default": "the defaults", "user": "you (enqueue)", "added": "loaded"}
+    advice = trial.meta.get("advice", {})
+    text = {
+        "searcher": "the searcher",
+        "default": "the defaults",
+        "user": "you (enqueue)",
+        "advice": f"the monitor's advice {advice.get('trial')}/{advice.get('suggestion')} (by {advice.get('by')})",
+        "added": "loaded",
+    }
     source = text[trial.source.value]
     if trial.ask_number is not None:
         source += f", ask {trial.ask_number}, which had seen {count(trial.ask_saw or 0, 'outcome')}"

@@ -10,21 +10,25 @@ import errno
 import logging
 import queue
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dhflow.errors import DhflowError, ExecutionError, HistoryError, SearchError
 from dhflow.flow.asker import Asker
 from dhflow.flow.call import Call
 from dhflow.flow.loop import CompletionLoop
-from dhflow.flow.message import Instructions, LoopEvent, Lost, SlotReturned, Slots, StopAsked
+from dhflow.flow.message import Commanded, Instructions, LoopEvent, Lost, Noted, SlotReturned, Slots, StopAsked
 from dhflow.flow.pool import Pool
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.history.event import Event
+from dhflow.monitor.control import Control
 from dhflow.searcher.base import Searcher
 from dhflow.trial import Trial
+
+if TYPE_CHECKING:
+    from dhflow.flow.watcher import Watcher
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ LOOK_INTERVAL_S = 2.0
 LOOK_COST_S = 0.005
 """Running attempts are looked after so often, and no more often than this many seconds for each of them."""
 
+_STOP = Control("stop")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DISK_RETRY_S = 1.0
 
@@ -80,6 +85,8 @@ class Driver:
     journal : Journal, optional
         None keeps nothing.
     observers : sequence of Observer
+    watch : callable, optional
+        Makes the session's watcher, given this driver.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class Driver:
         run_directory: RunDirectory,
         journal: Journal | None = None,
         observers: Sequence[Observer] = (),
+        watch: Callable[[Driver], Watcher] | None = None,
     ) -> None:
         self.loop = loop
         self.pool = pool
@@ -109,6 +117,7 @@ class Driver:
         self._fatal: DhflowError | None = None
         self._is_stopping = False
         self.began = time.monotonic()
+        self.watcher = None if watch is None else watch(self)
 
     def post(self, event: LoopEvent) -> None:
         """Put an event into the inbox; safe from any thread and from a signal handler."""
@@ -132,6 +141,8 @@ class Driver:
             If the history cannot be written, for another reason than a full disk.
         """
         self.began = time.monotonic()
+        if self.watcher is not None:
+            self.watcher.start()
         try:
             reason = self._step([Slots(self.pool.n_slots, self.pool.n_nodes), *self._understand(self._drain())])
             while reason is None:
@@ -141,10 +152,27 @@ class Driver:
             raise
         finally:
             self.asker.close()
+            self._end_watch()
         self._tick()
         if self._fatal is not None:
             raise self._fatal
         return reason
+
+    def _end_watch(self) -> None:
+        """Record what the watcher has found last, and refuse the commands that the loop will not take any more."""
+        if self.watcher is None:
+            return
+        last = self.watcher.close()
+        waiting = self._drain()
+        found: list[Event] = [event for each in waiting if isinstance(each, Noted) for event in each.events]
+        for each in waiting:
+            if isinstance(each, Commanded):
+                self.watcher.refuse(each.command)
+        try:
+            if self._journal is not None and (found or last):
+                self._journal.append([*found, *last])
+        except HistoryError as error:
+            _log.warning("the monitor's last findings could not be recorded: %s", error)
 
     def _step(self, events: Iterable[LoopEvent]) -> str | None:
         todo = self._handle(events)
@@ -177,8 +205,12 @@ class Driver:
 
     def _carry_out(self, todo: Instructions) -> None:
         self._record(todo.records)
+        if self.watcher is not None and todo.records:
+            self.watcher.take(todo.records)
         for trial in todo.stop:
-            self.run_directory.request_stop(trial)
+            self._control(trial, _STOP)
+        for trial, control in todo.control:
+            self._control(trial, control)
         for trial in todo.submit:
             self._submit(trial)
         if todo.ask:
@@ -189,6 +221,17 @@ class Driver:
         self._wake_at = todo.wake_at
         if time.monotonic() >= self._next_tick:
             self._tick()
+
+    def _control(self, trial: Trial, control: Control) -> None:
+        if self.watcher is not None:
+            self.watcher.control(trial, control)
+        else:
+            self.run_directory.send_control(trial, control)
+
+    def seconds_left(self) -> float | None:
+        """Return how long the session may go on, or None if nothing limits it."""
+        deadline = self.loop.deadline
+        return None if deadline is None else deadline - time.monotonic()
 
     def _submit(self, trial: Trial) -> None:
         number = len(trial.attempts)
@@ -328,6 +371,7 @@ def _joined(first: Instructions, second: Instructions) -> Instructions:
         records=first.records + second.records,
         tell=[],
         stop=first.stop + second.stop,
+        control=first.control + second.control,
         submit=first.submit + second.submit,
         announce=first.announce + second.announce,
         ask=second.ask,

@@ -63,11 +63,19 @@ class JobNotes:
         self._path.unlink(missing_ok=True)
 
     def cancel_left(self) -> None:
-        """Cancel what an earlier session has left; only for whoever holds the lock of the history."""
-        for scheduler, jobs in self._read().items():
-            if scheduler in SCHEDULER_COMMANDS:
-                self._cancel(scheduler, jobs)
+        """Cancel what an earlier session has left; only for whoever holds the lock of the history.
+
+        Where the scheduler does not answer, its jobs stay noted for the session after this one.
+        """
+        left = [
+            (scheduler, job)
+            for scheduler, jobs in self._read().items()
+            if scheduler in SCHEDULER_COMMANDS and not self._cancel(scheduler, jobs)
+            for job in jobs
+        ]
         self.forget()
+        for scheduler, job in left:
+            self.note(scheduler, job)
 
     def _read(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
@@ -83,7 +91,8 @@ class JobNotes:
                 continue
         return found
 
-    def _cancel(self, scheduler: str, jobs: list[str]) -> None:
+    def _cancel(self, scheduler: str, jobs: list[str]) -> bool:
+        """Cancel jobs; the result says whether the scheduler has answered."""
         command = [SCHEDULER_COMMANDS[scheduler][2], *jobs]
         _log.info("cancelling %s of a session that died: %s", count(len(jobs), "job"), " ".join(jobs))
         try:
@@ -97,3 +106,5 @@ class JobNotes:
                 error,
                 " ".join(command),
             )
+            return False
+        return True

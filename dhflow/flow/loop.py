@@ -4,7 +4,7 @@ One completion frees one slot, and the slot is refilled at once: from the ready 
 searcher has worked ahead, else by asking for as many suggestions as slots are free. The driver
 (:mod:`dhflow.flow.driver`) carries the instructions out, always in this order::
 
-    record (journal) -> tell -> stop -> submit -> announce -> ask -> finish
+    record (journal) -> tell -> stop, control -> submit -> announce -> ask -> finish
 
 so nothing is submitted or announced that the history does not hold.
 """
@@ -14,16 +14,20 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dhflow.constraint import Constraint
+from dhflow.errors import DhflowError
 from dhflow.flow.limits import Limits
+from dhflow.flow.loop_settings import LoopSettings
 from dhflow.flow.message import (
+    Commanded,
     Enqueued,
     Finished,
     Instructions,
     LoopEvent,
     Lost,
+    Noted,
     SlotReturned,
     Slots,
     StopAsked,
@@ -31,7 +35,9 @@ from dhflow.flow.message import (
 )
 from dhflow.flow.outcome import attempt_of, count_losses, ended_by, given_up
 from dhflow.flow.standing import Standing, standing_of
+from dhflow.flow.taking import control_in, refusal, suggestion_in, why_not
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, StudyRecord, TrialCreated
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.objective import Objective
 from dhflow.trial import (
     Attempt,
@@ -58,32 +64,6 @@ _RETRY_DELAY_S = 1.0
 """First wait before a trial is retried whose worker could not write (a full disk); doubles each time."""
 
 _MAX_WORKER_REFUSALS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class LoopSettings:
-    """How a session behaves, besides its limits.
-
-    Parameters
-    ----------
-    seed : int
-    max_attempts : int
-        A trial whose worker was lost this often is LOST for good.
-    abort_after : int, optional
-        Stop when the first trials all fail on the same line, or are all lost for good, this many of them.
-    prefetch : int, optional
-        Length of the ready queue; None adapts it.
-    full_budget : float
-        Units that a trial without a budget of its own counts.
-    session : int
-    """
-
-    seed: int = 0
-    max_attempts: int = 3
-    abort_after: int | None = 3
-    prefetch: int | None = None
-    full_budget: float = 1.0
-    session: int = 0
 
 
 class CompletionLoop:
@@ -120,6 +100,7 @@ class CompletionLoop:
         self.mean_trial_s = math.inf
         self.stop_reason: str | None = None
         self.aborting: TrialFailure | None = None
+        self.is_paused = False
         self._exhausted = False
         self._asking = False
         self._ready: list[tuple[int, int, int]] = []
@@ -198,6 +179,8 @@ class CompletionLoop:
                     self.deadline = now + limit
             case StopAsked(reason):
                 self._end_session(reason, now)
+            case Noted() | Commanded():
+                self._take_watchers(event, now, out)
 
     # Outcomes ------------------------------------------------------------------------------
 
@@ -214,6 +197,10 @@ class CompletionLoop:
         n_outcomes = self.record.n_outcomes
         event = ended_by(trial, result, self.objectives, outcome_number=n_outcomes, received_at=self._wall)
         self._end(trial, event, out)
+        for finding in result.findings:
+            self._note(FindingMade(result.trial_id, result.attempt, result.ended_at, dict(finding)), out)
+        if result.records:
+            self._note(RecordsKept(result.trial_id, result.attempt, tuple(map(dict, result.records))), out)
 
     def _take_loss(self, event: Lost, now: float, out: Instructions) -> None:
         trial = self.open.get(event.trial_id)
@@ -285,6 +272,43 @@ class CompletionLoop:
             self.aborting = self._failures[-1]
             self._end_session(f"the first {len(self._failures)} trials failed in the same way", now)
 
+    # The monitor and commands --------------------------------------------------------------
+
+    def _take_watchers(self, event: Noted | Commanded, now: float, out: Instructions) -> None:
+        if isinstance(event, Commanded):
+            self._take_command(event.command, now, out)
+            return
+        for each in event.events:
+            if each.trial_id in self.record.trials:
+                self._note(each, out)
+
+    def _take_command(self, command: CommandTaken, now: float, out: Instructions) -> None:
+        try:
+            reply = self._obey(command, now, out)
+        except (DhflowError, LookupError, TypeError, ValueError) as error:
+            reply = refusal(error)
+        self._note(replace(command, at=self._wall, reply=reply), out)
+
+    def _obey(self, command: CommandTaken, now: float, out: Instructions) -> dict[str, object]:
+        match command.command:
+            case "accept" | "add":
+                suggestion, source = suggestion_in(command)
+                self._create(suggestion, now, out, source=source)
+                return {"trial": self._next_id - 1}
+            case "stop" | "control":
+                trial = self.open.get(-1 if command.trial_id is None else command.trial_id)
+                if trial is None or trial.trial_id not in self.running:
+                    return why_not(command.trial_id, self.record.trials)
+                if command.command == "stop":
+                    out.stop.append(trial)
+                else:
+                    out.control.append((trial, control_in(command)))
+                return {"sent": True}
+            case "pause" | "go_on":
+                self.is_paused = command.command == "pause"
+                return {"paused": self.is_paused}
+        return {"error": f"there is no command {command.command!r}"}
+
     # Suggestions and submission ------------------------------------------------------------
 
     def _take_suggestions(self, event: Suggested, now: float, out: Instructions) -> None:
@@ -332,7 +356,7 @@ class CompletionLoop:
     def _refill(self, now: float, out: Instructions) -> None:
         while self._delayed and self._delayed[0][0] <= now:
             self._push_ready(self.open[heapq.heappop(self._delayed)[1]])
-        if self._give_up_at is not None or self._starts_no_more:
+        if self._give_up_at is not None or self._starts_no_more or self.is_paused:
             return
         while self._ready and self.n_free > 0:
             self._submit(self.open[heapq.heappop(self._ready)[2]], now, out)

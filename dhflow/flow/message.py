@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dhflow.history.event import Event
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
+from dhflow.monitor.control import Control
 from dhflow.trial import Config, Measurement, Suggestion, Trial, TrialFailure, TrialResult, TrialSource
 
 
@@ -68,7 +70,25 @@ class StopAsked:
     reason: str
 
 
-LoopEvent = Slots | Suggested | Finished | Lost | SlotReturned | Enqueued | StopAsked
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What the monitor has to say about trials; it only goes into the history."""
+
+    events: Sequence[FindingMade | RecordsKept]
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """A command to carry out: what became of it is recorded as its reply.
+
+    ``stop`` and ``control`` (``arguments["control"]``, with a ``"value"``) are for a running trial; ``accept`` and
+    ``add`` make a trial of ``arguments["config"]``; ``pause`` starts no more trials until ``go_on``.
+    """
+
+    command: CommandTaken
+
+
+LoopEvent = Slots | Suggested | Finished | Lost | SlotReturned | Enqueued | StopAsked | Noted | Commanded
 
 
 @dataclass(slots=True)
@@ -78,6 +98,7 @@ class Instructions:
     records: list[Event] = field(default_factory=list)
     tell: list[Trial] = field(default_factory=list)
     stop: list[Trial] = field(default_factory=list)
+    control: list[tuple[Trial, Control]] = field(default_factory=list)
     submit: list[Trial] = field(default_factory=list)
     announce: list[Trial] = field(default_factory=list)
     ask: int = 0

@@ -15,6 +15,7 @@ from dhflow.trial import Config
 
 if TYPE_CHECKING:
     from dhflow.history import History
+    from dhflow.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -30,5 +31,6 @@ class StudyParts:
     history_path: Path | None
     full_budget: float | None
     starting_points: Sequence[Config]
+    space: SearchSpace
     space_names: Sequence[str]
     conditional_names: frozenset[str]

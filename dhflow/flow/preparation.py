@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,9 @@ from dhflow.flow.settings import DEFAULT_SITE, RunSettings
 from dhflow.train import CommandSource, EvaluationSettings, FunctionSource, make_source
 from dhflow.train.sharing import shared_objective
 
+CallMaker = Callable[[Pool, Mapping[str, Any] | None], Call]
+"""Makes the call on a pool; the second argument is the address of the session's channel, if it listens."""
+
 
 @contextmanager
 def prepared_call(
@@ -28,7 +31,7 @@ def prepared_call(
     settings: RunSettings,
     directory: RunDirectory,
     plan: PoolPlan,
-) -> Iterator[Callable[[Pool], Call]]:
+) -> Iterator[CallMaker]:
     """Check the objective and pack it for shipping, before any worker starts; give what makes the call on a pool.
 
     Raises
@@ -42,7 +45,7 @@ def prepared_call(
         for name in ("timeout_s", "per_worker", "resources"):
             if getattr(settings, name) is not None:
                 raise SearchError(f"{name} does not work with a Parsl app as the objective: pass the plain function")
-        yield lambda _: AppCall(objective, parts.objectives, parts.constraints, dict(settings.arguments))
+        yield lambda *_: AppCall(objective, parts.objectives, parts.constraints, dict(settings.arguments))
         return
     with ExitStack() as stack:
         if plan.is_in_process and not isinstance(objective, str):
@@ -67,11 +70,13 @@ def prepared_call(
             workers=str(directory.workers) if plan.shares_files else None,
             constraints=parts.constraints,
             result_limit_bytes=None if plan.shares_files else RESULT_LIMIT_BYTES,
+            policy=None if plan.shares_files else settings.policy,
+            space=None if plan.shares_files else parts.space.to_json(),
         )
 
-        def call_on(pool: Pool) -> Call:
+        def call_on(pool: Pool, channel: Mapping[str, Any] | None) -> Call:
             check_resources(settings.resources, parts.space_names, pool)
-            return EvaluateCall(pool, evaluation, directory, settings.resources)
+            return EvaluateCall(pool, replace(evaluation, channel=channel), directory, settings.resources)
 
         yield call_on
 

@@ -10,9 +10,12 @@ from pathlib import Path
 from dhflow.flow.outcome import ended_by, given_up
 from dhflow.flow.run_directory import attempt_path, run_path, workers_path
 from dhflow.history.event import Event, SessionEnded, StudyRecord
+from dhflow.history.monitor_event import RecordsKept
+from dhflow.monitor.line import to_json
 from dhflow.objective import Objective
 from dhflow.searcher.base import Searcher
 from dhflow.train import WorkerNotes, read_measurements
+from dhflow.train.attempt_directory import read_detail
 from dhflow.trial import Trial, TrialStatus
 
 
@@ -48,6 +51,9 @@ def recovered(record: StudyRecord, history: Path, objectives: tuple[Objective, .
         result = replace(result, measurements=measurements)
         events.append(ended_by(trial, result, objectives, outcome_number=n_outcomes, received_at=now))
         n_outcomes += 1
+        detail = read_detail(directory)
+        if detail:
+            events.append(RecordsKept(trial_id, number, tuple(to_json(each) for each in detail)))
     if record.sessions and record.sessions[-1][1] is None:
         last = record.sessions[-1][0].session
         events.append(

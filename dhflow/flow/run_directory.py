@@ -4,6 +4,9 @@
 
     owner.json                     who runs the study now: host, process id, when it began
     stop                           left by somebody who wants a remote search to end (dhflow.remote)
+    commands/                      commands from other processes, and their replies (dhflow.flow.command_files)
+    watch.json                     what the watcher shows of running trials (dhflow.flow.watcher)
+    channel_keys.json              keys of the running session's ZeroMQ channel, for the owner's eyes alone
     objective/<sha256>             the objective as workers load it
     trials/<id>/<attempt>/         one attempt's files, written by its worker alone; made when there are any
     workers/<session>/             what the workers of the running session note (dhflow.train.worker_notes)
@@ -22,9 +25,13 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from dhflow.train.attempt_directory import STOP
+from dhflow.monitor.control import Control, control_to_line
+from dhflow.train.attempt_directory import CONTROLS, STOP
 from dhflow.train.worker_notes import NOTES
 from dhflow.trial import Trial, TrialStatus
+
+KEYS = "channel_keys.json"
+"""Where the clients' keys of a ZeroMQ channel lie while a session runs."""
 
 Keep = Literal["all", "failed", "none"]
 KEEP = ("all", "failed", "none")
@@ -77,6 +84,16 @@ class RunDirectory:
             directory.mkdir(parents=True, exist_ok=True)
             (directory / STOP).touch()
 
+    def send_control(self, trial: Trial, control: Control) -> None:
+        """Leave a control in the attempt's directory; a stop is the stop file, too."""
+        directory = self.last_attempt(trial)
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            with (directory / CONTROLS).open("ab") as file:
+                file.write(control_to_line(control))
+        if control.kind == "stop":
+            self.request_stop(trial)
+
     def tidy(self, trial: Trial) -> None:
         """Remove the directories of a trial that is in the history, unless they are to be kept."""
         if self.keep == "all" or (self.keep == "failed" and trial.status is not TrialStatus.COMPLETED):
@@ -85,7 +102,8 @@ class RunDirectory:
 
     def close(self) -> None:
         """Say that nobody owns the study any more; remove what only a running session needs."""
-        (self.path / "owner.json").unlink(missing_ok=True)
+        for name in ("owner.json", KEYS):
+            (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.workers.parent, ignore_errors=True)
         if self.is_temporary:
             shutil.rmtree(self.path, ignore_errors=True)

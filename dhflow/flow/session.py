@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ from dhflow.errors import SearchError
 from dhflow.flow.call import Call
 from dhflow.flow.driver import Driver, Observer
 from dhflow.flow.limits import Limits
-from dhflow.flow.loop import CompletionLoop, LoopSettings
+from dhflow.flow.loop import CompletionLoop
+from dhflow.flow.loop_settings import LoopSettings
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.pool import Pool, PoolPlan, plan_pool
-from dhflow.flow.preparation import pool_settings, prepared_call
+from dhflow.flow.preparation import CallMaker, pool_settings, prepared_call
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.settings import RunSettings
 from dhflow.history.event import Event, SessionEnded, SessionStarted
+from dhflow.history.monitor_event import CommandTaken
 from dhflow.trial import Config, TrialSource
 
 _log = logging.getLogger(__name__)
@@ -73,6 +76,13 @@ class Session:
         self._driver.post(Enqueued(configs))
         return True
 
+    def command(self, command: CommandTaken) -> bool:
+        """Hand a command to the running session; False if none runs."""
+        watcher = None if self._driver is None else self._driver.watcher
+        if watcher is not None:
+            watcher.order(command)
+        return watcher is not None
+
     def run(self) -> str:
         """Run the session; return why it ended.
 
@@ -100,17 +110,25 @@ class Session:
         finally:
             directory.close()
 
-    def _run_in(self, plan: PoolPlan, call_on: Callable[[Pool], Call], directory: RunDirectory) -> str:
+    def _run_in(self, plan: PoolPlan, call_on: CallMaker, directory: RunDirectory) -> str:
         pool = plan.open()
         loop = self._make_loop(pool)
         try:
             load_packages(self._parts.searcher.packages, pool)
-            return self._run_on(pool, call_on(pool), loop, directory)
+            server = None
+            if self._settings.channel != "auto":
+                from dhflow.flow.watching import open_server
+
+                server = open_server(self._settings, pool, directory)
+            call = call_on(pool, None if server is None else server.address)
+            return self._run_on(pool, call, loop, directory, server)
         finally:
             self._driver = None
             pool.close(abandoned=loop.n_abandoned)
 
-    def _run_on(self, pool: Pool, call: Call, loop: CompletionLoop, directory: RunDirectory) -> str:
+    def _run_on(self, pool: Pool, call: Call, loop: CompletionLoop, directory: RunDirectory, server: Any) -> str:
+        from dhflow.flow.watching import make_watcher
+
         self._note(SessionStarted(self._number, time.time(), self._info(pool)))
         observers = [*self._settings.observers]
         if self._settings.progress:
@@ -125,6 +143,7 @@ class Session:
             run_directory=directory,
             journal=self._parts.history,
             observers=observers,
+            watch=partial(make_watcher, parts=self._parts, settings=self._settings, directory=directory, server=server),
         )
         self._post_starting_points(driver)
         if self._stopped is not None:
@@ -189,6 +208,8 @@ class Session:
             "objective": describe_objective(self._objective),
             "limits": {each.name: getattr(settings, each.name) for each in fields(Limits)},
             "timeout_s": settings.timeout_s,
+            "adapt": settings.adapt,
+            "stoppers": [each.name for each in settings.policy.stoppers],
             "python": platform.python_version(),
             "versions": _versions(),
             **({"reference": dict(settings.reference)} if settings.reference else {}),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from dhflow.flow.driver import Observer
     from dhflow.flow.resources import Resources
+    from dhflow.monitor.policy import Adapt, Policy
+    from dhflow.monitor.stopper import Stopper
 
 
 DEFAULT_SITE = "laptop"
@@ -47,6 +49,10 @@ class RunOptions(TypedDict, total=False):
     per_worker: Callable[[], Any] | None
     resources: Resources | None
     progress: bool
+    adapt: Adapt
+    max_auto: int
+    stoppers: Sequence[str | Stopper]
+    channel: str
     observers: Sequence[Observer]
     reference: Mapping[str, Any]
 
@@ -89,6 +95,17 @@ class RunSettings:
         word stands for the parameter of that name; or a function from config to such a mapping.
     progress : bool
         Show the progress on standard error.
+    adapt : {"suggest", "stop", "auto"}
+        What the monitor does about what it finds in running trials: only show it; also stop red trials; also try
+        the first change that is suggested, as a new trial.
+    max_auto : int
+        At most so many trials are made by ``adapt="auto"``, earlier sessions included.
+    stoppers : sequence of str or Stopper
+        End trials that are not worth their time, with every searcher: ``"nan"``, ``"median"``, ``"extrapolation"``,
+        ``"time"``, or objects of :mod:`dhflow.monitor.stopper`.
+    channel : str
+        How running trials and the driver talk: ``"auto"`` (by files, or where none are shared with the result),
+        ``"zmq"``, or ``"zmq:10.1.2.3"`` with the address of this machine that workers reach.
     observers : sequence of Observer
     reference : mapping
         JSON that is kept with the session in the history: where a later one finds the problem and these options.
@@ -114,6 +131,10 @@ class RunSettings:
     per_worker: Callable[[], Any] | None = None
     resources: Resources | None = None
     progress: bool = False
+    adapt: Adapt = "suggest"
+    max_auto: int = 10
+    stoppers: Sequence[str | Stopper] = ()
+    channel: str = "auto"
     observers: Sequence[Observer] = ()
     reference: Mapping[str, Any] = field(default_factory=dict)
 
@@ -124,6 +145,9 @@ class RunSettings:
             raise SearchError(f"timeout_s must be positive, it is {self.timeout_s}")
         if self.max_attempts < 1:
             raise SearchError(f"max_attempts must be at least 1, it is {self.max_attempts}")
+        if self.channel not in ("auto", "zmq") and not self.channel.startswith("zmq:"):
+            raise SearchError(f'channel must be "auto", "zmq" or "zmq:ADDRESS", not {self.channel!r}')
+        _ = self.policy
         if self.limits.is_unlimited:
             raise SearchError("this search would never end: give max_trials, wall_time_s or another limit")
 
@@ -131,6 +155,15 @@ class RunSettings:
     def limits(self) -> Limits:
         """The limits among these settings."""
         return Limits(**{each.name: getattr(self, each.name) for each in fields(Limits)})
+
+    @property
+    def policy(self) -> Policy:
+        """What the monitor may do."""
+        # Here: the rules need not be loaded by those who only look at a history.
+        from dhflow.monitor.policy import Policy
+        from dhflow.monitor.stopper import make_stoppers
+
+        return Policy(self.adapt, make_stoppers(self.stoppers), self.max_auto)
 
     @classmethod
     def of(cls, options: RunOptions) -> RunSettings:

@@ -11,6 +11,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dhflow.errors import HistoryCorruptError
+from dhflow.history.monitor_event import (
+    CommandTaken,
+    FindingMade,
+    RecordsKept,
+    command_from_json,
+    command_to_json,
+)
 from dhflow.objective import MetricValue, Objective
 from dhflow.trial import Attempt, Measurement, Trial, TrialFailure, TrialSource, TrialStatus
 
@@ -109,68 +116,6 @@ class AttemptEnded:
     measurements: tuple[Measurement, ...] = ()
     outcome_number: int | None = None
     budget: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordsKept:
-    """What the monitor keeps of an attempt beside its learning curve.
-
-    Parameters
-    ----------
-    trial_id, attempt : int
-    records : tuple of dict
-        JSON forms of records, as :mod:`dhflow.monitor.line` writes them.
-    """
-
-    trial_id: int
-    attempt: int
-    records: tuple[JsonDict, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FindingMade:
-    """A rule of the monitor found something new about an attempt.
-
-    Parameters
-    ----------
-    trial_id, attempt : int
-    at : float
-    finding : dict
-        JSON form, as :func:`dhflow.monitor.finding.finding_to_json` makes it.
-    """
-
-    trial_id: int
-    attempt: int
-    at: float
-    finding: JsonDict
-
-
-@dataclass(frozen=True, slots=True)
-class CommandTaken:
-    """A command was carried out or refused.
-
-    Parameters
-    ----------
-    at : float
-    command : str
-        ``"accept"``, ``"stop"``, …
-    trial_id : int, optional
-        The trial that it is about.
-    origin : str
-        Who gave it: ``user@host``, or the policy or stopper.
-    arguments, reply : dict
-        JSON.
-    command_id : str
-        Names it among all commands; "" for one that nobody waits for.
-    """
-
-    at: float
-    command: str
-    trial_id: int | None
-    origin: str = ""
-    arguments: JsonDict = field(default_factory=dict)
-    reply: JsonDict = field(default_factory=dict)
-    command_id: str = ""
 
 
 Event = (
@@ -332,7 +277,7 @@ def to_json(event: Event) -> JsonDict:  # noqa: PLR0911 - one for each kind
         case FindingMade(trial_id, attempt, at, finding):
             return {"e": "finding", "id": trial_id, "n": attempt, "t": at, "finding": finding}
         case CommandTaken():
-            return {"e": "command", **_command_to_json(event)}
+            return {"e": "command", **command_to_json(event)}
         case StudyHeader():
             return {"e": "study", **_header_to_json(event)}
     raise TypeError(f"{event!r} is no event of a history")
@@ -363,7 +308,7 @@ def from_json(data: JsonDict) -> Event:  # noqa: PLR0911 - one for each kind
             case "finding":
                 return FindingMade(data["id"], data["n"], data["t"], data["finding"])
             case "command":
-                return _command_from_json(data)
+                return command_from_json(data)
             case "study":
                 objectives = tuple(Objective(**each) for each in data["objectives"])
                 rest = {name: data[name] for name in ("study_id", "space", "seed", "created_at", "budget")}
@@ -487,23 +432,4 @@ def _ended_from_json(data: JsonDict) -> AttemptEnded:
         measurements=tuple(Measurement(*each) for each in data.get("curve", ())),
         outcome_number=data.get("out"),
         budget=data.get("budget"),
-    )
-
-
-def _command_to_json(event: CommandTaken) -> JsonDict:
-    data: JsonDict = {"t": event.at, "command": event.command}
-    named = {"id": event.trial_id, "origin": event.origin, "arguments": event.arguments, "reply": event.reply}
-    named["name"] = event.command_id
-    return data | {name: value for name, value in named.items() if value not in (None, "", {})}
-
-
-def _command_from_json(data: JsonDict) -> CommandTaken:
-    return CommandTaken(
-        at=data["t"],
-        command=data["command"],
-        trial_id=data.get("id"),
-        origin=data.get("origin", ""),
-        arguments=data.get("arguments", {}),
-        reply=data.get("reply", {}),
-        command_id=data.get("name", ""),
     )

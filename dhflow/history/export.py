@@ -3,7 +3,7 @@
 One row per trial, in the order of ids. The columns, in their order:
 
 * ``trial_id``; ``status`` (pending, running, completed, failed, stopped, lost); ``source`` (searcher, default,
-  user, added);
+  user, advice, added);
 * ``value.<objective>`` in the user's sign, absent before completion; ``config.<parameter>``, absent where the
   parameter is inactive; ``metric.<name>`` for what else the objective returned;
 * ``feasible``, only of a study with constraints: whether the values meet them all, absent without values;

@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from dhflow.history.column import Array, Plain
-from dhflow.history.event import AttemptEnded, CommandTaken, Event, FindingMade, RecordsKept
+from dhflow.history.event import AttemptEnded, Event
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.history.schema import TABLES
 from dhflow.history.table import Table, extended, make_table
 from dhflow.monitor.finding import Finding, finding_from_json, finding_to_json
@@ -166,11 +167,11 @@ def is_detail(name: str) -> bool:
 
 
 def _path(*parts: str) -> str:
-    return "".join(f"/{quote(each, safe='')}" for each in parts)
+    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in parts)
 
 
 def _parts(name: str) -> list[str]:
-    return [unquote(each) for each in name.split("/")[1:]]
+    return [unquote(each, errors="surrogatepass") for each in name.split("/")[1:]]
 
 
 # Numbers ------------------------------------------------------------------------------------------------

@@ -9,14 +9,13 @@ from dhflow.history.event import (
     AttemptEnded,
     AttemptSubmitted,
     Event,
-    FindingMade,
-    RecordsKept,
     SessionEnded,
     SessionStarted,
     StudyHeader,
     StudyRecord,
     TrialCreated,
 )
+from dhflow.history.monitor_event import FindingMade, RecordsKept
 
 
 class EventOrder:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dhflow.errors import HistoryCorruptError, HistoryError
 from dhflow.history.disk import PathLike, history_error, real_path
-from dhflow.history.event import AttemptEnded, CommandTaken, Event, FindingMade, StudyHeader, StudyRecord, fold
+from dhflow.history.event import AttemptEnded, Event, StudyHeader, StudyRecord, fold
 from dhflow.history.journal import JournalScan, Place, journal_path, read_head, scan
+from dhflow.history.monitor_event import CommandTaken, FindingMade
 from dhflow.trial import Measurement
 
 if TYPE_CHECKING:

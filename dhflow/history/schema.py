@@ -55,7 +55,7 @@ TABLES: dict[str, tuple[ColumnSpec, ...]] = {
     "trials": _table(
         ("trial_id", "int64", "from 0, in the order of creation"),
         ("status", "text", "pending, running, completed, failed, stopped or lost"),
-        ("source", "text", "searcher, default, user or added"),
+        ("source", "text", "searcher, default, user, advice or added"),
         ("budget", "float64", "units of the problem's budget; NaN for the full one"),
         ("parent_id", "int64", "the trial that this one continues; -1 if none"),
         ("priority", "int64", "lower runs sooner"),

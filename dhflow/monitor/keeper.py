@@ -21,6 +21,9 @@ from dhflow.monitor.record import (
 
 T = TypeVar("T")
 
+MOST_TENSORS = 400
+"""Records of tensors that a history keeps of one attempt; with histograms, some 200 kB of a journal."""
+
 
 @dataclass(frozen=True)
 class KeeperLimits:
@@ -156,3 +159,12 @@ class Keeper:
         batches = [each for each in whole.readings if each.per == "batch"]
         facts = [each for each in (whole.network, whole.data) if each != type(each)()]
         return [*facts, *batches, *whole.tensors, *whole.machine, *whole.classes, *whole.worst]
+
+    def brief(self, most_tensors: int = MOST_TENSORS) -> Sequence[Record]:
+        """Return the detail with fewer steps of tensors: for a history, which keeps that of every trial."""
+        steps = sorted({each.step for each in self.records.tensors})
+        n_steps = max(2, most_tensors * len(steps) // max(1, len(self.records.tensors)))
+        if len(steps) <= n_steps:
+            return self.detail
+        chosen = {steps[round(i * (len(steps) - 1) / (n_steps - 1))] for i in range(n_steps)}
+        return [each for each in self.detail if not isinstance(each, TensorRecord) or each.step in chosen]

@@ -14,6 +14,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from dhflow.monitor.record import (
+    KINDS,
     ClassRecord,
     DataFacts,
     Layer,
@@ -93,7 +94,22 @@ def _reading(data: Mapping[str, Any]) -> Reading | None:
 
 def _record(made: type[Any], data: Mapping[str, Any]) -> Any:
     given = {each.name: _read(each.name, str(each.type), data[each.name]) for each in fields(made) if each.name in data}
-    return made(**given)
+    record = made(**given)
+    return record if _is_sound(record) else None
+
+
+def _is_sound(record: Record) -> bool:
+    """Tell whether rules and tables can do with a record, whoever wrote it."""
+    match record:
+        case TensorRecord():
+            are_numbers = all(isinstance(each, int | float) for each in (*record.edges, *record.counts))
+            fit = len(record.edges) == len(record.counts) + 1 if record.counts else not record.edges
+            return record.kind in KINDS and record.scale in ("linear", "log") and are_numbers and fit
+        case ClassRecord():
+            rows = record.counts
+            are_counts = all(isinstance(each, int) for row in rows for each in row)
+            return are_counts and all(len(row) == len(rows) for row in rows)
+    return True
 
 
 def _read(name: str, kind: str, value: Any) -> Any:

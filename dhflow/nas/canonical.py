@@ -9,7 +9,8 @@ Nodes get colours from their operation, what leads to them and what they lead to
 neighbours and partners in weights until no colour splits (Weisfeiler and Leman 1968). Where several nodes still
 look alike, each of them is singled out in turn, and the smallest description counts; in networks such nodes are
 nearly always interchangeable, so the number of attempts is bounded. Beyond it two equal networks may get two hashes;
-different ones never get the same (but for collisions of a 128-bit digest).
+different ones never get the same (but for collisions of a 128-bit digest, and for own operations of one class and one
+label, or functions of one place that differ in what they capture alone: give those different labels).
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from typing import TYPE_CHECKING, Any
 from dhflow.errors import SpaceError
 from dhflow.nas.catalogue import operation_to_json
 from dhflow.nas.elementary import Activation, Flatten, Reshape
+from dhflow.nas.layer import Layer
 from dhflow.nas.merge import Add, Merge, Pad
 from dhflow.nas.operation import AnyOperation, Operation, Zero
-from dhflow.nas.window import GlobalPool, Pool
+from dhflow.nas.window import AvgPool1D, AvgPool2D, GlobalPool, MaxPool1D, MaxPool2D
 
 if TYPE_CHECKING:
     from dhflow.nas.architecture import Architecture
 
 _MAX_ATTEMPTS = 8
 
-_PURE = (Activation, Flatten, Reshape, Pool, GlobalPool, Pad, Zero, Merge)
+_POOLS = (MaxPool1D, MaxPool2D, AvgPool1D, AvgPool2D, GlobalPool)
+_PURE = (Activation, Flatten, Reshape, *_POOLS, Pad, Zero, Merge)
 """Operations without weights or chance: twice on one tensor, they make the same twice."""
 
 
@@ -45,7 +48,10 @@ def canonical_hash(architecture: Architecture) -> str:
 
 
 def operation_key(operation: AnyOperation) -> str:
-    """Return a text that equal operations share: the JSON form, or where there is none the class and the label."""
+    """Return a text that equal operations share: the JSON form, or where there is none the class and what it says.
+
+    A layer whose factory is a function says where that is written, and what it is called with.
+    """
     return _known_key(operation) if isinstance(operation, Operation) else _own_key(operation)
 
 
@@ -54,7 +60,8 @@ def _own_key(operation: AnyOperation) -> str:
         return json.dumps(operation_to_json(operation), sort_keys=True)
     except (SpaceError, TypeError, ValueError):
         kind = type(operation)
-        return f"{kind.__module__}.{kind.__qualname__} {operation.label}"
+        said = operation.description if isinstance(operation, Layer) else operation.label
+        return f"{kind.__module__}.{kind.__qualname__} {said}"
 
 
 _known_key = lru_cache(maxsize=4096)(_own_key)

@@ -18,7 +18,7 @@ OPERATIONS: dict[str, type[Operation]] = {
     name: each
     for room in _ROOMS
     for name, each in vars(room).items()
-    if isinstance(each, type) and issubclass(each, Operation) and is_dataclass(each)
+    if not name.startswith("_") and isinstance(each, type) and issubclass(each, Operation) and is_dataclass(each)
 } | {"Layer": Layer}
 """Name to class of every operation that dhflow knows."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,11 @@ class Layer(Operation):
             return self.name
         arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
         return f"{self._factory_name}({arguments})" if arguments else self._factory_name
+
+    @property
+    def description(self) -> str:
+        """The label, the factory's place, and all else that was given: the same in every process."""
+        return f"{self.label} {_place(self.factory)} {self.arguments} {_place(self.shape)} {_place(self.parameters)}"
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return what was given, or what the layer says.
@@ -158,6 +164,17 @@ class Layer(Operation):
             what = f"{type(error).__name__}: {error}"
             raise ShapeMismatchError(f"{self.label} cannot take {shapes.text(shape)}: {what}", got=shape) from error
         return shapes.read_shape(tuple(answer)[1:], self.label)
+
+
+def _place(given: object) -> str:
+    """Return where a function or a class is written; of a partial function also its arguments, of others the value."""
+    if isinstance(given, functools.partial):
+        return f"{_place(given.func)} {given.args} {sorted(given.keywords.items())}"
+    if not callable(given):
+        return repr(given)
+    written = given if hasattr(given, "__qualname__") else type(given)
+    line = getattr(getattr(written, "__code__", None), "co_firstlineno", 0)
+    return f"{written.__module__}.{written.__qualname__}:{line}"
 
 
 def _reference(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -34,6 +35,7 @@ class Merge(Operation):
         """
         return ()
 
+    @abstractmethod
     def joined(self, first: Shape, other: Shape) -> Shape:
         """Return the shape of two tensors joined, once they are fitted.
 
@@ -42,7 +44,6 @@ class Merge(Operation):
         ShapeMismatchError
             If they cannot be.
         """
-        raise NotImplementedError
 
     def output_shape(self, *given: Shape) -> Shape:
         """Return the shape of all tensors joined."""

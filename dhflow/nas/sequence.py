@@ -19,16 +19,17 @@ from dhflow.space.value import show
 _AXES = "steps × features"
 
 
+@dataclass(frozen=True)
 class _Recurrent(Operation):
     gates: ClassVar[int]
     biases: ClassVar[int] = 1
     """Per gate and unit."""
 
     units: int
-    activation: str
-    return_sequences: bool
-    dropout: float
-    recurrent_dropout: float
+    activation: str = "tanh"
+    return_sequences: bool = False
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def _check(self) -> None:
         self._whole("units")
@@ -63,12 +64,6 @@ class SimpleRNN(_Recurrent):
 
     gates: ClassVar[int] = 1
 
-    units: int
-    activation: str = "tanh"
-    return_sequences: bool = False
-    dropout: float = 0.0
-    recurrent_dropout: float = 0.0
-
 
 @dataclass(frozen=True)
 class LSTM(_Recurrent):
@@ -76,21 +71,11 @@ class LSTM(_Recurrent):
 
     Parameters
     ----------
-    units : int
-    activation : str
-    return_sequences : bool
-        Whether each step has an output, or the last one alone.
-    dropout, recurrent_dropout : float
-        Of the input and of the state.
+    units, activation, return_sequences, dropout, recurrent_dropout
+        As of :class:`SimpleRNN`.
     """
 
     gates: ClassVar[int] = 4
-
-    units: int
-    activation: str = "tanh"
-    return_sequences: bool = False
-    dropout: float = 0.0
-    recurrent_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,22 +84,12 @@ class GRU(_Recurrent):
 
     Parameters
     ----------
-    units : int
-    activation : str
-    return_sequences : bool
-        Whether each step has an output, or the last one alone.
-    dropout, recurrent_dropout : float
-        Of the input and of the state.
+    units, activation, return_sequences, dropout, recurrent_dropout
+        As of :class:`SimpleRNN`.
     """
 
     gates: ClassVar[int] = 3
     biases: ClassVar[int] = 2
-
-    units: int
-    activation: str = "tanh"
-    return_sequences: bool = False
-    dropout: float = 0.0
-    recurrent_dropout: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Window(Operation):
 
 
 class _Convolution(Window):
-    """What the convolutions share; their dataclasses name the fields."""
+    """What the convolutions share; the dataclasses name the fields."""
 
     paddings: ClassVar[tuple[str, ...]] = PADDINGS
 
@@ -73,18 +73,10 @@ class _Convolution(Window):
         self._one_of("padding", self.paddings)
         self._activation()
         self._flags("use_bias")
-        if hasattr(self, "filters"):
-            self._whole("filters")
-        if hasattr(self, "depth_multiplier"):
-            self._whole("depth_multiplier")
-        if hasattr(self, "dilation_rate"):
-            self._sizes("dilation_rate")
-            if self._area(self.dilation_rate) > 1 and self._area(self.strides) > 1:
-                raise SpaceError("a dilated window has strides of 1", "dilation_rate")
 
-    def _convolved(self, shape: Shape, channels: int) -> Shape:
-        dilation = self._each(getattr(self, "dilation_rate", 1))
-        window = tuple((each - 1) * rate + 1 for each, rate in zip(self._each(self.kernel_size), dilation, strict=True))
+    def _convolved(self, shape: Shape, channels: int, dilation: Sizes = 1) -> Shape:
+        sizes = zip(self._each(self.kernel_size), self._each(dilation), strict=True)
+        window = tuple((each - 1) * rate + 1 for each, rate in sizes)
         shapes.features(shape, self.label)
         return (*self._slid(shape, window, self.strides, self.padding), channels)
 
@@ -93,12 +85,26 @@ class _Convolution(Window):
         return split_activation(self)
 
 
+@dataclass(frozen=True)
 class _Plain(_Convolution):
     filters: int
+    kernel_size: Sizes
+    strides: Sizes = 1
+    padding: str = "same"
+    activation: str = "linear"
+    use_bias: bool = True
+    dilation_rate: Sizes = 1
+
+    def _check(self) -> None:
+        super()._check()
+        self._whole("filters")
+        self._sizes("dilation_rate")
+        if self._area(self.dilation_rate) > 1 and self._area(self.strides) > 1:
+            raise SpaceError("a dilated window has strides of 1", "dilation_rate")
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the places of the window, and the filters last."""
-        return self._convolved(shape, self.filters)
+        return self._convolved(shape, self.filters, self.dilation_rate)
 
     def parameter_count(self, shape: Shape) -> int:
         """Return a weight per filter, channel and place of the window, and a bias per filter."""
@@ -122,14 +128,6 @@ class Conv1D(_Plain):
     rank: ClassVar[int] = 1
     paddings: ClassVar[tuple[str, ...]] = (*PADDINGS, "causal")
 
-    filters: int
-    kernel_size: int
-    strides: int = 1
-    padding: str = "same"
-    activation: str = "linear"
-    use_bias: bool = True
-    dilation_rate: int = 1
-
 
 @dataclass(frozen=True)
 class Conv2D(_Plain):
@@ -146,17 +144,21 @@ class Conv2D(_Plain):
 
     rank: ClassVar[int] = 2
 
-    filters: int
-    kernel_size: Sizes
-    strides: Sizes = 1
-    padding: str = "same"
-    activation: str = "linear"
-    use_bias: bool = True
-    dilation_rate: Sizes = 1
+
+class _ByChannel(_Convolution):
+    rank: ClassVar[int] = 2
+
+    depth_multiplier: int
+
+    def _check(self) -> None:
+        super()._check()
+        self._whole("depth_multiplier")
+        if isinstance(self.strides, tuple):
+            raise SpaceError(f"give one number, not {self.strides}", "strides")
 
 
 @dataclass(frozen=True)
-class SeparableConv2D(_Convolution):
+class SeparableConv2D(_ByChannel):
     """A convolution of each channel by itself, then one over the channels alone (Chollet 2017).
 
     Parameters
@@ -172,8 +174,6 @@ class SeparableConv2D(_Convolution):
         Filters per channel of the first one.
     """
 
-    rank: ClassVar[int] = 2
-
     filters: int
     kernel_size: Sizes
     strides: int = 1
@@ -184,7 +184,7 @@ class SeparableConv2D(_Convolution):
 
     def _check(self) -> None:
         super()._check()
-        _check_even(self)
+        self._whole("filters")
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the places of the window, and the filters last."""
@@ -197,7 +197,7 @@ class SeparableConv2D(_Convolution):
 
 
 @dataclass(frozen=True)
-class DepthwiseConv2D(_Convolution):
+class DepthwiseConv2D(_ByChannel):
     """A convolution of each channel by itself.
 
     Parameters
@@ -212,18 +212,12 @@ class DepthwiseConv2D(_Convolution):
         Filters per channel.
     """
 
-    rank: ClassVar[int] = 2
-
     kernel_size: Sizes
     strides: int = 1
     padding: str = "same"
     activation: str = "linear"
     use_bias: bool = True
     depth_multiplier: int = 1
-
-    def _check(self) -> None:
-        super()._check()
-        _check_even(self)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the places of the window, and the channels last."""
@@ -235,19 +229,13 @@ class DepthwiseConv2D(_Convolution):
         return (self._area(self.kernel_size) + self.use_bias) * filters
 
 
-def _check_even(operation: _Convolution) -> None:
-    if isinstance(operation.strides, tuple):
-        raise SpaceError(f"give one number, not {operation.strides}", "strides")
-
-
-class Pool(Window):
-    """Base of the poolings."""
-
+@dataclass(frozen=True)
+class _Pool(Window):
     keeps_zero: ClassVar[bool] = True
 
-    pool_size: Sizes
-    strides: Sizes | None
-    padding: str
+    pool_size: Sizes = 2
+    strides: Sizes | None = None
+    padding: str = "same"
 
     def _check(self) -> None:
         self._sizes("pool_size")
@@ -268,7 +256,7 @@ class Pool(Window):
 
 
 @dataclass(frozen=True)
-class MaxPool1D(Pool):
+class MaxPool1D(_Pool):
     """The largest number of each window along time.
 
     Parameters
@@ -281,13 +269,9 @@ class MaxPool1D(Pool):
 
     rank: ClassVar[int] = 1
 
-    pool_size: int = 2
-    strides: int | None = None
-    padding: str = "same"
-
 
 @dataclass(frozen=True)
-class MaxPool2D(Pool):
+class MaxPool2D(_Pool):
     """The largest number of each window of an image.
 
     Parameters
@@ -300,47 +284,31 @@ class MaxPool2D(Pool):
 
     rank: ClassVar[int] = 2
 
-    pool_size: Sizes = 2
-    strides: Sizes | None = None
-    padding: str = "same"
-
 
 @dataclass(frozen=True)
-class AvgPool1D(Pool):
+class AvgPool1D(_Pool):
     """The mean of each window along time.
 
     Parameters
     ----------
-    pool_size : int
-    strides : int, optional
-        None is the pool's size.
-    padding : {"same", "valid"}
+    pool_size, strides, padding
+        As of :class:`MaxPool1D`.
     """
 
     rank: ClassVar[int] = 1
 
-    pool_size: int = 2
-    strides: int | None = None
-    padding: str = "same"
-
 
 @dataclass(frozen=True)
-class AvgPool2D(Pool):
+class AvgPool2D(_Pool):
     """The mean of each window of an image.
 
     Parameters
     ----------
-    pool_size : int or pair of int
-    strides : int or pair of int, optional
-        None is the pool's size.
-    padding : {"same", "valid"}
+    pool_size, strides, padding
+        As of :class:`MaxPool2D`.
     """
 
     rank: ClassVar[int] = 2
-
-    pool_size: Sizes = 2
-    strides: Sizes | None = None
-    padding: str = "same"
 
 
 @dataclass(frozen=True)

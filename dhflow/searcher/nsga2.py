@@ -41,6 +41,8 @@ class Nsga2(GeneticSearch):
     step, resample : float
         Of a mutation of an ordered parameter: standard deviation on the unit scale, and share that draws the value
         anew instead.
+    name_parents : bool
+        As in :class:`~dhflow.searcher.evolution.GeneticSearch`.
 
     Notes
     -----
@@ -75,6 +77,7 @@ class Nsga2(GeneticSearch):
         mutation: float = 0.5,
         step: float = 0.1,
         resample: float = 0.2,
+        name_parents: bool = False,
     ) -> None:
         super().__init__(
             space,
@@ -86,6 +89,7 @@ class Nsga2(GeneticSearch):
             mutation=mutation,
             step=step,
             resample=resample,
+            name_parents=name_parents,
         )
 
     def _by_merit(self, individuals: Sequence[Individual]) -> IntArray:

@@ -19,6 +19,7 @@ from dhflow.searcher.candidate import Candidates
 from dhflow.searcher.distinct import Taken
 from dhflow.searcher.evidence import Evidence
 from dhflow.searcher.features import Features
+from dhflow.searcher.plateau import Plateaus
 from dhflow.searcher.scoring import PORTFOLIO, Acquisition, Hedge, KappaSchedule, Rule
 from dhflow.space import SearchSpace
 from dhflow.surrogate.array import IntArray
@@ -36,6 +37,9 @@ _LIES: dict[str, Callable[[FloatArray], np.floating[Any]]] = {"min": np.min, "me
 N_INCUMBENTS = 10
 """Best trials, and later best candidates, whose neighbours are looked at."""
 _CLIMB_ROUNDS = 4
+_EXPLORERS = 3
+"""Times as many random candidates where no others are looked at."""
+_EXPLORING = KappaSchedule(draw="exponential")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class ProposerOptions:
     acquisition, liar, multipoint : str
     kappa : KappaSchedule
     n_candidates : int
+    leaves_plateaus : bool
+        Explore as often as results repeat earlier values.
     """
 
     acquisition: Acquisition
@@ -54,6 +60,7 @@ class ProposerOptions:
     liar: Liar
     multipoint: Multipoint
     n_candidates: int
+    leaves_plateaus: bool = False
 
 
 class Pool(NamedTuple):
@@ -102,6 +109,7 @@ class Proposer:
         self._candidates = candidates or Candidates(space)
         self._features = features
         self._hedge = Hedge()
+        self._plateaus = Plateaus()
 
     @property
     def n_told(self) -> int:
@@ -118,6 +126,7 @@ class Proposer:
         features = self._features.of(X, self.level if level is None else level)
         losses, censored = [each.loss for each in evidence], [each.is_censored for each in evidence]
         self.model.training.append(features, losses, censored)
+        self._plateaus.tell(each.losses for each in evidence if each.losses)
 
     def tell_nominees(self, nominees: FloatArray) -> None:
         """Take note of what the members of the portfolio had named when a trial was suggested that is now told."""
@@ -139,10 +148,15 @@ class Proposer:
         with single_threaded() if self.model.uses_blas else nullcontext():
             self.sync()
             belief = self.belief(pending)
-            pool = self._pool(belief, self._rule(belief, rng), rng)
-            meta = self._nominees(pool, belief)
-            chosen = self._pick(n, pool, belief, taken, rng)
-        return pool.X[chosen], meta
+            n_exploring = self._n_exploring(n, rng)
+            found, meta = self._refine(n - n_exploring, belief, taken, rng)
+            if n_exploring:
+                found = np.concatenate([found, self._explore(n_exploring, belief, taken, rng)])
+        return found, meta
+
+    def _n_exploring(self, n: int, rng: np.random.Generator) -> int:
+        share = self._plateaus.share if self.options.leaves_plateaus else 0.0
+        return int(rng.binomial(n, share)) if share else 0
 
     def sync(self) -> None:
         """Bring the model to the state that belongs to the told trials."""
@@ -175,6 +189,29 @@ class Proposer:
         kappa = self.options.kappa.at(self.model.training.n_completed, rng)
         return Rule(name, float(self.model.targets.min()), kappa)
 
+    def _refine(
+        self, n: int, belief: Belief, taken: Taken, rng: np.random.Generator
+    ) -> tuple[FloatArray, dict[str, Any]]:
+        """Return the configs (k, d) that the acquisition likes best, and what to note with them."""
+        if not n:
+            return np.empty((0, len(self._space))), {}
+        pool = self._pool(belief, self._rule(belief, rng), rng)
+        meta = self._nominees(pool, belief)
+        return pool.X[self._pick(n, pool, belief, taken, rng, rule=self._rule)], meta
+
+    def _explore(self, n: int, belief: Belief, taken: Taken, rng: np.random.Generator) -> FloatArray:
+        """Return configs (k, d) from anywhere, each by a weight of the uncertainty of its own."""
+        X = self._candidates.sample(_EXPLORERS * self.options.n_candidates, rng)
+        places = self.place(X)
+        pool = Pool(X, places, self._exploring(belief, rng).scores(belief, places))
+        return X[self._pick(n, pool, belief, taken, rng, rule=self._exploring)]
+
+    def _exploring(self, belief: Belief, rng: np.random.Generator) -> Rule:
+        """Return what scores the candidates for the next suggestion that explores."""
+        del belief
+        kappa = _EXPLORING.at(self.model.training.n_completed, rng)
+        return Rule("lcb", float(self.model.targets.min()), kappa)
+
     def _pool(self, belief: Belief, rule: Rule, rng: np.random.Generator) -> Pool:
         """Return candidates; some may be tried, or there twice."""
         n, candidates = self.options.n_candidates, self._candidates
@@ -201,8 +238,17 @@ class Proposer:
     def _configs(self, rows: IntArray) -> FloatArray:
         return self.model.training.X[rows, : len(self._space)].astype(np.float64)
 
-    def _pick(self, n: int, pool: Pool, belief: Belief, taken: Taken, rng: np.random.Generator) -> list[int]:
-        """Return up to `n` untried candidates, the best first; each becomes a lie before the next is chosen."""
+    def _pick(
+        self,
+        n: int,
+        pool: Pool,
+        belief: Belief,
+        taken: Taken,
+        rng: np.random.Generator,
+        *,
+        rule: Callable[[Belief, np.random.Generator], Rule],
+    ) -> list[int]:
+        """Return up to `n` untried candidates, the best first; each becomes a lie before `rule` scores the next."""
         X, places, scores = pool
         chosen: list[int] = []
         is_open = np.ones(len(X), np.bool_)
@@ -222,7 +268,7 @@ class Proposer:
             if len(chosen) < n:
                 if self.options.multipoint != "naive":
                     self._tell_lies(belief, places.take(chosen[-1:]))
-                scores = self._rule(belief, rng).scores(belief, places)
+                scores = rule(belief, rng).scores(belief, places)
         return chosen
 
     def _nominees(self, pool: Pool, belief: Belief) -> dict[str, Any]:

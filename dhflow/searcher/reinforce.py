@@ -34,17 +34,8 @@ class PolicySearcher(SequentialSearcher):
     ----------
     space : SearchSpace
     seed : int
-    n_levels : int
-        Stretches into which a parameter of more values is divided.
-    n_hidden : int
-        Units of the policy.
-    learning_rate : float
-    batch_size : int
-        Outcomes between two updates of the policy, which are what it learns from.
-    entropy : float
-        Weight of the policy's entropy, which keeps it from settling too soon.
-    max_weight : float
-        Importance weights are cut off there.
+    n_levels, n_hidden, learning_rate, batch_size, entropy, max_weight
+        See :class:`Reinforce`, whose defaults they have.
 
     Notes
     -----
@@ -55,13 +46,13 @@ class PolicySearcher(SequentialSearcher):
         self,
         space: SearchSpace,
         *,
-        seed: int,
-        n_levels: int,
-        n_hidden: int,
-        learning_rate: float,
-        batch_size: int,
-        entropy: float,
-        max_weight: float,
+        seed: int = 0,
+        n_levels: int = 10,
+        n_hidden: int = 32,
+        learning_rate: float = 0.02,
+        batch_size: int = 4,
+        entropy: float = 0.01,
+        max_weight: float = 2.0,
     ) -> None:
         super().__init__(space, seed=seed, n_levels=n_levels)
         check_count("n_hidden", n_hidden)
@@ -140,7 +131,7 @@ class Reinforce(PolicySearcher):
         Units of the policy.
     learning_rate : float
     batch_size : int
-        Outcomes between two updates of the policy.
+        Outcomes between two updates of the policy, which are what it learns from.
     entropy : float
         Weight of the policy's entropy, which keeps it from settling too soon.
     max_weight : float
@@ -171,29 +162,6 @@ class Reinforce(PolicySearcher):
 
     name: ClassVar[str] = "reinforce"
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int = 0,
-        n_levels: int = 10,
-        n_hidden: int = 32,
-        learning_rate: float = 0.02,
-        batch_size: int = 4,
-        entropy: float = 0.01,
-        max_weight: float = 2.0,
-    ) -> None:
-        super().__init__(
-            space,
-            seed=seed,
-            n_levels=n_levels,
-            n_hidden=n_hidden,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            entropy=entropy,
-            max_weight=max_weight,
-        )
-
     def _update(self, levels: IntArray, advantages: FloatArray, behaviour: FloatArray) -> None:
         done = self.policy.run(levels)
         weights = self._importance(done.log_probabilities().sum(axis=1), behaviour) * advantages
@@ -210,33 +178,21 @@ class Ppo(PolicySearcher):
     ----------
     space : SearchSpace
     seed : int
-    n_levels : int
-        A parameter of more values, or of real numbers, is divided into so many stretches of equal prior probability;
-        within one the value is drawn from the prior.
-    n_hidden : int
-        Units of the policy.
-    learning_rate : float
-    batch_size : int
-        Outcomes between two updates of the policy.
+    n_levels, n_hidden, learning_rate, batch_size, entropy, max_weight
+        See :class:`Reinforce`.
     n_epochs : int
         Steps of an update.
     clip : float
         A decision's probability gains nothing from moving further than by this share within an update.
-    entropy : float
-        Weight of the policy's entropy, which keeps it from settling too soon.
-    max_weight : float
-        Importance weights are cut off there.
 
     Notes
     -----
     With r the ratio of a decision's probability to that at the beginning of the update, each step climbs
 
-    .. math::
-    ho \min(r A, \operatorname{clip}(r, 1 - \epsilon, 1 + \epsilon) A)
+    .. math:: \rho \min(r A, \operatorname{clip}(r, 1 - \epsilon, 1 + \epsilon) A)
 
     plus the entropy. The clip is around the policy at the beginning of the update; that the decisions were taken by
-    an older one still is what :math:`
-    ho` corrects, as for :class:`Reinforce`: Hilton, Cobbe and Schulman
+    an older one still is what :math:`\rho` corrects, as for :class:`Reinforce`: Hilton, Cobbe and Schulman
     (2022), *Batch size-invariance for policy optimization*, sec. 2, keep the two apart in this way.
 
     *Departures.* No critic: a config is judged once, at its end, so a moving average of rewards takes its place. The

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from dhflow.errors import HistoryCorruptError, HistoryError, HistoryLockedError
-from dhflow.history import History, load_record, read_measurements
+from dhflow.history import History, load_record, read_commands, read_findings, read_measurements, read_records
 from dhflow.history.event import (
     AttemptEnded,
     AttemptSubmitted,
@@ -38,6 +38,10 @@ from dhflow.history.event import (
     TrialCreated,
     fold,
 )
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
+from dhflow.monitor.finding import Finding, Severity, finding_to_json
+from dhflow.monitor.line import to_json
+from dhflow.monitor.record import KINDS, Reading, TensorRecord
 from dhflow.objective import Objective
 from dhflow.trial import Attempt, Measurement, Trial, TrialFailure, TrialSource, TrialStatus
 
@@ -288,6 +292,21 @@ _trial_extras = st.fixed_dictionaries(
 )
 
 
+_records = st.builds(
+    Reading, st.integers(0, 2**40), st.dictionaries(_texts, _floats, min_size=1, max_size=2), per=st.just("batch")
+) | st.builds(TensorRecord, st.integers(0, 9), _texts, st.sampled_from(KINDS), _texts)
+_findings = st.builds(
+    Finding,
+    _texts,
+    st.sampled_from(Severity),
+    _texts,
+    evidence=_json,
+    source=_texts,
+    family=_texts,
+    step=st.integers(0, 9),
+)
+
+
 class _Course(RuleBasedStateMachine):
     """A history, and beside it the events that it acknowledged."""
 
@@ -301,10 +320,23 @@ class _Course(RuleBasedStateMachine):
         self._history = self.suite.create(self._path, HEADER)
         self._record = StudyRecord(header=HEADER)
         self._curves: list[tuple[Any, ...]] = []
+        self._kept: list[Reading | TensorRecord] = []
+        self._commands: list[CommandTaken] = []
 
     def teardown(self) -> None:
         self._history.release()
-        self._folder.cleanup()
+        try:
+            self._check_monitor()
+        finally:
+            self._folder.cleanup()
+
+    def _check_monitor(self) -> None:
+        assert repr(read_commands(self._path)) == repr(self._commands)
+        assert len(read_findings(self._path)) == len(self._commands)
+        every = [read_records(self._path, number, 1) for number in self._record.trials]
+        kept = [each for each in self._kept if isinstance(each, TensorRecord)]
+        # Of each trial they come in the order of their making, and trials are monitored one after the other.
+        assert repr([each for records in every for each in records.tensors]) == repr(kept)
 
     def _append(self, *events: Event) -> None:
         self._history.append(events)
@@ -320,6 +352,17 @@ class _Course(RuleBasedStateMachine):
     def create_trial(self, config: dict[str, Any], extras: dict[str, Any], ask: int | None) -> None:
         trial = Trial(len(self._record.trials), config, ask_number=ask, ask_saw=ask, **extras)
         self._append(TrialCreated(trial))
+
+    @precondition(lambda self: self._record.trials)
+    @rule(records=st.lists(_records, max_size=3), finding=_findings, arguments=_json, name=_texts)
+    def monitor(self, records: list[Reading | TensorRecord], finding: Finding, arguments: Any, name: str) -> None:
+        number = len(self._record.trials) - 1
+        kept = RecordsKept(number, 1, tuple(to_json(each) for each in records))
+        made = FindingMade(number, 1, 1.5, finding_to_json(finding))
+        command = CommandTaken(2.5, name, number, name, arguments, {}, name)
+        self._append(kept, made, command)
+        self._kept += records
+        self._commands.append(command)
 
     @rule(config=_configs, end=_ends)
     def add_finished_trial(self, config: dict[str, Any], end: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dhflow.flow.limits import Limits
-from dhflow.flow.loop import CompletionLoop, LoopSettings
+from dhflow.flow.loop import CompletionLoop
+from dhflow.flow.loop_settings import LoopSettings
 from dhflow.flow.message import Finished, Instructions, LoopEvent, Lost, Slots, Suggested
 from dhflow.history.event import Event, StudyRecord, fold
 from dhflow.objective import parse_direction
@@ -30,7 +31,7 @@ class LoopBench:
     record : StudyRecord, optional
         Of earlier sessions.
     **settings
-        Of :class:`~dhflow.flow.loop.LoopSettings`.
+        Of :class:`~dhflow.flow.loop_settings.LoopSettings`.
     """
 
     def __init__(

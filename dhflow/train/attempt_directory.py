@@ -127,7 +127,7 @@ def read_detail(directory: PathLike) -> list[Record]:
             record = record_from_line(line)
             if record is not None:
                 keeper.add([record])
-    return list(keeper.detail)
+    return list(keeper.brief())
 
 
 def read_output(directory: PathLike) -> str:

@@ -8,6 +8,7 @@ case all comes home with the result.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -31,6 +32,9 @@ FLUSH_INTERVAL_S = 0.25
 RATE_BYTES = 256 << 10
 BURST_BYTES = 2 << 20
 """Detail that leaves a worker per second, and what may come at once; more is dropped, the oldest first."""
+
+POLL_INTERVAL_S = 0.1
+"""Least time between two looks for controls: a program may ask at every batch."""
 
 MAX_WAITING = 4_000
 """Records of detail that wait to be sent."""
@@ -154,7 +158,8 @@ class WorkerChannel:
         self._facts: list[Record] = []
         self._detail: deque[Record] = deque(maxlen=MAX_WAITING)
         self._came: deque[Control] = deque()
-        self._flushed_at = -FLUSH_INTERVAL_S
+        self._flushed_at = self._polled_at = -math.inf
+        self._is_closed = False
         self._allowance = float(BURST_BYTES)
         self._allowed_at = monotonic()
 
@@ -170,6 +175,8 @@ class WorkerChannel:
             self._add(rest)
 
     def _add(self, records: Sequence[Record]) -> None:
+        if self._is_closed:  # a thread that outlived its trial
+            return
         for each in records:
             (self._facts if isinstance(each, NetworkFacts | DataFacts) else self._detail).append(each)
         if self.keeper is not None:
@@ -182,6 +189,8 @@ class WorkerChannel:
     def put_report(self, reading: Reading, line: bytes) -> None:
         """Take in a reading of an epoch that its owner has reported; `line` is its line."""
         with self._lock:
+            if self._is_closed:
+                return
             with contextlib.suppress(OSError):
                 self._sink.write([line], ())
             if self.watch is not None:
@@ -201,7 +210,11 @@ class WorkerChannel:
             return found
 
     def poll(self) -> None:
-        """Look for controls, and send what waits if it is time."""
+        """Look for controls, and send what waits, if it is time."""
+        now = self._monotonic()
+        if self._is_closed or now - self._polled_at < POLL_INTERVAL_S:
+            return
+        self._polled_at = now
         for each in self._sink.controls():
             self.take(each)
         if (self._detail or self._facts) and self._monotonic() - self._flushed_at >= FLUSH_INTERVAL_S:
@@ -243,5 +256,6 @@ class WorkerChannel:
             self._close()
 
     def _close(self) -> None:
+        self._is_closed = True
         with contextlib.suppress(OSError):
             self._sink.close()

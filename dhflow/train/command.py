@@ -4,6 +4,10 @@
 brackets vanishes when a parameter in it is inactive. ``{{ }} [[ ]]`` stand for the characters
 themselves. Values are quoted for the shell, so a placeholder stands outside quotes. Besides the
 parameters there are ``{trial_id} {seed} {budget} {dir} {result}``; a parameter of the same name wins.
+
+While it runs, a command reports by appending lines such as ``{"step": 3, "val_loss": 0.5}`` to the file that
+``DHFLOW_RECORDS`` names. It should end when the file that ``DHFLOW_STOP`` names is there; what else is asked of it are
+lines in ``DHFLOW_CONTROLS`` (:mod:`dhflow.monitor.control`).
 """
 
 from __future__ import annotations

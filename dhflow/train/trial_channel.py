@@ -80,5 +80,5 @@ def close_channel(context: TrialContext) -> None:
 
 def brought_home(channel: WorkerChannel) -> tuple[Json, Json]:
     """Return what comes home with the result: records beside the curve, and findings."""
-    records = () if channel.keeper is None else tuple(to_json(each) for each in channel.keeper.detail)
+    records = () if channel.keeper is None else tuple(to_json(each) for each in channel.keeper.brief())
     return records, () if channel.watch is None else channel.watch.findings()

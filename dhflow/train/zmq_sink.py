@@ -41,7 +41,7 @@ class ZmqSink:
         import zmq
 
         public, secret = _keys(address)
-        self._again = zmq.Again
+        self._error = zmq.ZMQError
         self._socket = _context().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.SNDHWM, _MOST_WAITING)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
@@ -56,7 +56,7 @@ class ZmqSink:
         """Hand the lines to ZeroMQ; raises OSError while too many wait."""
         try:
             self._socket.send_multipart([self._header, b"".join([*facts, *detail])], self._no_wait)
-        except self._again as error:
+        except self._error as error:  # too many wait, or ZeroMQ itself is at its end
             raise OSError(errno.EAGAIN, "nobody takes the records") from error
 
     def controls(self) -> list[Control]:
@@ -67,7 +67,7 @@ class ZmqSink:
                 control = control_from_line(self._socket.recv(self._no_wait))
                 if control is not None:
                     found.append(control)
-        except self._again:
+        except self._error:
             return found
 
     def close(self) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dhflow import TrialStatus, keep_models, load
+from dhflow import keep_models
 from dhflow.train import load_file_module
 
 PROBLEM = Path(__file__).parents[2] / "apps" / "digits_architecture" / "problem.py"
@@ -35,36 +32,12 @@ def test_every_network_of_a_sample_has_ten_outputs(digits):
         assert digits.describe(config).endswith("FC(10)")
 
 
-def test_loading_the_problem_loads_no_tensorflow(tmp_path: Path):
-    code = f"""
-import sys
-from dhflow.train import load_file_module
-load_file_module({str(PROBLEM)!r})
-sys.exit([each for each in ("tensorflow", "keras", "sklearn", "matplotlib") if each in sys.modules] or 0)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(PROBLEM.parents[2])}
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
-
-
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
-def test_a_short_search(digits, tmp_path: Path):
+def test_a_short_search(digits, two_trials):
     """Two networks on an HTEX worker: their curves, their sizes as foreseen, and the best model beside the history."""
-    options = "--site laptop --site-set workers=1 --site-set cores_per_worker=1 --seed 1 --max-trials 2 --history h.h5"
-    done = subprocess.run(
-        [sys.executable, "-m", "dhflow", "search", str(PROBLEM), "--searcher", "agebo", *options.split()],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PROBLEM.parents[2])},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = load(tmp_path / "h.h5")
-    assert [each.status for each in result] == [TrialStatus.COMPLETED] * 2
+    result = two_trials(PROBLEM, "--searcher", "agebo")
     default = result.default
     assert default is not None
     assert default.objective > 0.8

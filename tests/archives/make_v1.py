@@ -14,15 +14,13 @@ from dhflow.history import History
 from dhflow.history.event import (
     AttemptEnded,
     AttemptSubmitted,
-    CommandTaken,
     Event,
-    FindingMade,
-    RecordsKept,
     SessionEnded,
     SessionStarted,
     StudyHeader,
     TrialCreated,
 )
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.objective import MetricValue, Objective
 from dhflow.trial import Attempt, Measurement, Trial, TrialFailure, TrialSource, TrialStatus
 

@@ -24,7 +24,8 @@ import numpy as np
 
 from dhflow.flow.asker import CHEAP_ASK_S
 from dhflow.flow.limits import Limits
-from dhflow.flow.loop import CompletionLoop, LoopSettings
+from dhflow.flow.loop import CompletionLoop
+from dhflow.flow.loop_settings import LoopSettings
 from dhflow.flow.message import Finished, Instructions, LoopEvent, Slots, Suggested
 from dhflow.history.event import StudyRecord
 from dhflow.history.journal import encode_events

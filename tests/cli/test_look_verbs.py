@@ -12,7 +12,7 @@ import pytest
 
 from dhflow import Budget, Float, SearchSpace, Study, load
 from dhflow.cli.describe import best_trials, failure_groups
-from dhflow.trial import TrialStatus
+from dhflow.trial import TrialSource, TrialStatus
 
 THREADS = ["--site-set", "executor=threads", "--site-set", "workers=2"]
 
@@ -101,9 +101,11 @@ def test_show_works_while_a_search_writes(
         assert "running" in ran.out
         assert "best" in ran.out
         assert dhflow("export", "digits.h5", "live.csv").code == 0
-        refused = dhflow("enqueue", "digits.h5", "--like", "default")
-        assert refused.code == 1
-        assert f"a search is running on digits.h5 ({folder / 'digits.h5'} is being written to by" in refused.err
+        added = dhflow("enqueue", "digits.h5", "--like", "default")
+        assert (added.code, added.err) == (0, "")
+        number = int(added.out.split()[1])
+        assert "is enqueued" in added.out
+        assert load("digits.h5").record.trials[number].source is TrialSource.USER
     finally:
         process.terminate()
         process.communicate(timeout=60)

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -116,28 +117,28 @@ class Round(Marked):
         left_out = f" (left out: {'; '.join(self.left_out)})" if self.left_out else ""
         return f"round {self.seed}: {self.executor}; {happens}{left_out}"
 
-    def run(self) -> None:
-        """Go through the round.
-
-        Raises
-        ------
-        AssertionError
-            If something is lost, done twice, or hangs.
-        """
+    def run(self) -> list[str]:
+        """Go through the round; return what was lost, was done twice or hung, nothing if all is well."""
         self.disk.mkdir()
         with self._small_disk():
             try:
-                self._write_plan()
-                self.start_driver()
-                for each in self.disturbances:
-                    self.wait_for_announced(each.after)
-                    self._disturb(each.name)
-                self.wait_for_announced(N_TRIALS)
-                self._wait_for_the_end()
-                self.wait_for_no_process()
-                self.check()
+                self._go_through()
+            except AssertionError as error:
+                # A history that is still being written says nothing of what would have been lost.
+                return ["".join(traceback.format_exception(error))]
             finally:
                 self.end_all()
+            return list(self.findings())
+
+    def _go_through(self) -> None:
+        self._write_plan()
+        self.start_driver()
+        for each in self.disturbances:
+            self.wait_for_announced(each.after)
+            self._disturb(each.name)
+        self.wait_for_announced(N_TRIALS)
+        self._wait_for_the_end()
+        self.wait_for_no_process()
 
     def _write_plan(self) -> None:
         plan = Plan(
@@ -349,62 +350,74 @@ class Round(Marked):
 
     # What must hold ------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Check that every trial is in the history once, as what it was announced, and that nothing ran again."""
+    def findings(self) -> Iterator[str]:
+        """Yield what is wrong: each trial is in the history once, as what it was announced, and none ran again."""
         trials = load(self.history).trials
-        assert [each.trial_id for each in trials] == list(range(N_TRIALS)), self.said[-3000:]
-        assert not self.history.with_name("h.h5.journal").exists()
+        if [each.trial_id for each in trials] != list(range(N_TRIALS)):
+            yield f"the history holds the trials {[each.trial_id for each in trials]}: {self.said[-3000:]}"
+            return
+        if self.history.with_name("h.h5.journal").exists():
+            yield "the history is not closed: its journal is there"
         for each in trials:
-            self._check_trial(each)
-        self._check_announced(trials)
-        self._check_attempts(trials)
+            yield from (f"{what}: {each}" for what in self._of_attempts(each))
+            yield from (f"{what}: {each}" for what in self._of_outcome(each))
+        yield from self._of_announced(trials)
+        yield from self._of_notes(trials)
 
-    def _check_trial(self, trial: Trial) -> None:
-        assert trial.is_finished, trial
-        assert [each.number for each in trial.attempts] == list(range(1, len(trial.attempts) + 1))
+    def _of_attempts(self, trial: Trial) -> Iterator[str]:
+        if [each.number for each in trial.attempts] != list(range(1, len(trial.attempts) + 1)):
+            yield "its attempts are not numbered from 1"
         for attempt in trial.attempts[:-1]:
-            assert attempt.status is TrialStatus.LOST, trial
-            assert attempt.failure is not None, trial
+            if attempt.status is not TrialStatus.LOST or attempt.failure is None:
+                yield f"attempt {attempt.number} was not lost, and is not the last one"
+
+    def _of_outcome(self, trial: Trial) -> Iterator[str]:
         how = manners(self.seed, trial.trial_id, in_processes=self.executor == "processes")
-        if trial.status is TrialStatus.LOST:
-            assert len(trial.attempts) >= MAX_ATTEMPTS, trial
+        if not trial.is_finished:
+            yield "it has no end"
+        elif trial.status is TrialStatus.LOST:
+            if len(trial.attempts) < MAX_ATTEMPTS:
+                yield "it was given up too soon"
         elif how in FAILURES:
-            assert trial.failure is not None, (how, trial)
             # On a busy machine a trial takes longer to use the memory up than it may take at all.
             allowed = {FAILURES[how], *(["TrialTimeoutError"] if how == "leaks" else [])}
-            assert trial.failure.kind in allowed, (how, trial)
-            assert trial.failure.message, trial
+            if trial.failure is None or trial.failure.kind not in allowed or not trial.failure.message:
+                yield f"it {how}, which is none of {sorted(allowed)}"
         elif trial.failure is not None and self._outlived_a_suspension(trial):
             # A thread that was stopped with the driver took longer than its limit, and says so itself.
-            assert trial.failure.kind == "TrialTimeoutError", trial
-            assert "it returned after" in trial.failure.message
-        else:
-            assert trial.status is TrialStatus.COMPLETED, (how, trial)
-            assert trial.objective == trial.config["x"]
+            if trial.failure.kind != "TrialTimeoutError" or "it returned after" not in trial.failure.message:
+                yield "it outlived a suspension and says something else"
+        elif trial.status is not TrialStatus.COMPLETED or trial.objective != trial.config["x"]:
+            yield f"it {how}, and its objective should be its x"
 
     def _outlived_a_suspension(self, trial: Trial) -> bool:
         begins = [each[3] for each in read_lines(self.notes) if each[0] == trial.trial_id and each[2] == "begin"]
         stops = [each for each in self.spans if each.name == "suspend"]
         return self.executor == "threads" and any(s.begin - 2.5 < b < s.end for s in stops for b in begins)
 
-    def _check_announced(self, trials: list[Trial]) -> None:
+    def _of_announced(self, trials: list[Trial]) -> Iterator[str]:
         announced = self.announced()
         twice = {each: n for each, n in Counter(each[0] for each in announced).items() if n > 1}
-        assert not twice, f"announced more than once: {twice}"
+        if twice:
+            yield f"announced more than once: {twice}"
         for trial_id, status, objective, _ in announced:
-            assert (trials[trial_id].status.value, trials[trial_id].objective) == (status, objective)
+            if (trials[trial_id].status.value, trials[trial_id].objective) != (status, objective):
+                yield f"announced as {status} with {objective}: {trials[trial_id]}"
 
-    def _check_attempts(self, trials: list[Trial]) -> None:
-        """Check by what the trials wrote down that nothing ran that had no need to."""
+    def _of_notes(self, trials: list[Trial]) -> Iterator[str]:
+        """Yield what ran without need, by what the trials wrote down."""
         announced_at = {each[0]: each[3] for each in self.announced()}
         begun: Counter[tuple[int, int]] = Counter()
         for trial_id, attempt, what, at, _ in read_lines(self.notes):
             if what == "begin":
                 begun[trial_id, attempt] += 1
-                assert at < announced_at.get(trial_id, at + 1.0), f"trial {trial_id} ran after its result was known"
-            elif attempt < len(trials[trial_id].attempts):
-                assert self._was_disturbed(at), f"attempt {attempt} of trial {trial_id} came to its end for nothing"
-        assert all(n == 1 for n in begun.values()), f"ran twice as one attempt: {begun.most_common(3)}"
+                if at >= announced_at.get(trial_id, at + 1.0):
+                    yield f"trial {trial_id} ran after its result was known"
+            elif attempt < len(trials[trial_id].attempts) and not self._was_disturbed(at):
+                yield f"attempt {attempt} of trial {trial_id} came to its end for nothing"
+        twice = {each: n for each, n in begun.items() if n > 1}
+        if twice:
+            yield f"ran more than once as one attempt: {twice}"
 
     def _was_disturbed(self, at: float) -> bool:
         return any(each.begin - 1.0 < at < each.end + 1.0 for each in self.spans)

@@ -35,6 +35,7 @@ def seeds() -> list[int]:
 def test_a_round(tmp_path: Path, seed: int) -> None:
     a_round = Round(seed, tmp_path)
     print(f"\n{a_round}\nagain: DHFLOW_CHAOS_SEED={seed} make chaos", flush=True)
-    a_round.run()
+    findings = a_round.run()
     if a_round.left_out:
         print(f"{a_round}")
+    assert findings == []

@@ -76,6 +76,18 @@ def test_without_the_schedulers_command_the_user_hears_of_the_jobs(
     assert "run scancel 13" in caplog.text
 
 
+def test_jobs_that_could_not_be_cancelled_are_left_for_the_next_session(
+    tmp_path: Path, scancel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = JobNotes(tmp_path / "parsl")
+    notes.note("slurm", "13")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("PATH", str(tmp_path))
+        notes.cancel_left()
+    notes.cancel_left()
+    assert scancel.read_text() == "13\n"
+
+
 def test_only_batch_jobs_are_noted(tmp_path: Path) -> None:
     local: Any = SimpleNamespace(provider=SimpleNamespace(label="local", submit=lambda: 4711))
     JobNotes(tmp_path).follow(local)

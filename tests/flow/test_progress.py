@@ -19,7 +19,8 @@ import pytest
 
 from dhflow.constraint import Constraint
 from dhflow.flow.limits import Limits
-from dhflow.flow.loop import CompletionLoop, LoopSettings
+from dhflow.flow.loop import CompletionLoop
+from dhflow.flow.loop_settings import LoopSettings
 from dhflow.flow.message import Finished, Lost, Slots, Suggested
 from dhflow.flow.progress import MIN_INTERVAL_S, ProgressDisplay
 from dhflow.flow.progress_view import LineView, TerminalView, facts, make_view, plain_line

@@ -23,17 +23,8 @@ from dhflow.history import (
     read_records,
     write_run,
 )
-from dhflow.history.event import (
-    AttemptEnded,
-    AttemptSubmitted,
-    CommandTaken,
-    Event,
-    FindingMade,
-    RecordsKept,
-    TrialCreated,
-    from_json,
-    to_json,
-)
+from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, TrialCreated, from_json, to_json
+from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.history.monitor_tables import metric_name, read_metric_name, to_lines
 from dhflow.monitor.finding import Finding, Severity, Suggestion, finding_from_json, finding_to_json
 from dhflow.monitor.record import (

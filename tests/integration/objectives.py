@@ -74,3 +74,29 @@ def counts_on(config: dict, trial: object) -> float:
     (trial.dir / "counted").write_text(str(trial.budget))
     trial.report(trial.budget, counted=trial.budget - counted)
     return config["x"] ** 2 + 1 / trial.budget
+
+
+def trains(config: dict, trial: object) -> float:
+    """Train in epochs of half a second; overflow, unless x is negative or clipped, and end when asked to."""
+    is_fine = config["x"] < 0 or config["global_clipnorm"] <= 1.0
+    loss = 1.0
+    for epoch in range(1, 4 if is_fine else 200):
+        time.sleep(0.5)
+        loss = 1.0 / epoch if is_fine or epoch < 2 else float("nan")
+        trial.report(epoch, loss=loss)  # type: ignore[attr-defined]
+        if trial.should_stop():  # type: ignore[attr-defined]
+            return loss
+    return loss
+
+
+def rates(config: dict, trial: object) -> dict:
+    """Train until told to stop, and return the learning rates that were asked for."""
+    asked = []
+    for epoch in range(1, 200):
+        time.sleep(0.2)
+        trial.report(epoch, loss=1.0 / epoch)  # type: ignore[attr-defined]
+        controls = trial.channel.controls()  # type: ignore[attr-defined]
+        asked += [each.value for each in controls if each.kind == "learning_rate"]
+        if any(each.kind == "stop" for each in controls):
+            break
+    return {"objective": 1.0 / epoch, "rates": " ".join(map(str, asked))}

@@ -59,7 +59,21 @@ def test_a_program_may_write_its_numbers_beside_the_step():
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"{", b"[1]", b'{"record": "other"}', b'{"loss": 1}', b'{"record": "tensor"}', b"7"]
+    "line",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b'{"record": "other"}',
+        b'{"loss": 1}',
+        b'{"record": "tensor"}',
+        b"7",
+        b'{"record": "tensor", "step": 1, "layer": "a", "kind": "other"}',
+        b'{"record": "tensor", "step": 1, "layer": "a", "kind": "weight", "edges": [0, 1], "counts": [1, 2]}',
+        b'{"record": "tensor", "step": 1, "layer": "a", "kind": "weight", "edges": ["x", 1], "counts": [1]}',
+        b'{"record": "classes", "step": 1, "counts": [[1, 2], [3]]}',
+        b'{"record": "classes", "step": 1, "counts": [1, 2]}',
+    ],
 )
 def test_what_is_no_record_is_passed_over(line):
     assert from_line(line) is None

@@ -64,10 +64,20 @@ def test_a_run_without_losses_is_judged_by_its_metric():
 
 
 def test_scores_become_errors():
-    assert positive(np.array([-0.25, -0.75])).tolist() == [0.75, 0.25]
-    assert positive(np.array([-25.0, -75.0])).tolist() == [75.0, 25.0]
+    assert positive(np.array([-0.25, -0.75]), is_score=True).tolist() == [0.75, 0.25]
+    assert positive(np.array([-25.0, -75.0]), is_score=True).tolist() == [75.0, 25.0]
     assert positive(np.array([3.0, 1.0])).tolist() == [3.0, 1.0]
     assert positive(np.array([2.0, -2.0])).min() == 2.0
+
+
+@pytest.mark.parametrize("offset", [0.0, -5.0])
+def test_a_loss_below_zero_is_judged_like_one_above(offset: float) -> None:
+    steps = np.arange(1.0, 21.0)
+    falling = np.exp(-steps / 8)
+    train, valid = (Series(steps, 4.0 * falling + each + offset, steps) for each in (0.5, 0.6))
+    trend = judge_curve(valid, train, 40.0)
+    assert trend is not None
+    assert trend.verdict is Verdict.IMPROVING
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=6, max_size=60), st.floats(1, 500))

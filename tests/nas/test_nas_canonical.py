@@ -7,6 +7,9 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +52,29 @@ def test_names_and_order_do_not_matter() -> None:
     second = network(("q", Dense(5), "x"), ("p", Dense(3), "q"), ("r", Dense(3), "x"), ("end", Add(), "p r"))
     assert first.hash == second.hash
     assert first != second
+
+
+def noise(stddev: float) -> None:
+    """Stands for a layer's factory; it is never called."""
+
+
+def test_own_layers_of_one_name_are_told_apart_by_all_else() -> None:
+    def hash_of(factory: Callable[..., object], **arguments: Any) -> str:
+        layer = Layer(factory, {"stddev": 0.1} | arguments.pop("given", {}), shape="same", name="noise", **arguments)
+        return network(("a", layer, "x")).hash
+
+    different = [
+        hash_of(noise),
+        hash_of(noise, given={"stddev": 0.2}),
+        hash_of(noise, parameters=3),
+        hash_of(partial(noise, 0.1)),
+        hash_of(partial(noise, 0.2)),
+        hash_of(network),
+        hash_of(lambda **_: None),
+        hash_of(Identity),
+    ]
+    assert len(set(different)) == len(different)
+    assert hash_of(partial(noise, 0.1)) == hash_of(partial(noise, 0.1))
 
 
 def test_an_activation_inside_a_layer_is_one_behind_it() -> None:

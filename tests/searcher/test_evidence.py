@@ -30,6 +30,9 @@ COMPLETED, FAILED, STOPPED, LOST = (
         (trial(FAILED), None, False),
         (trial(FAILED, budget=3.0), None, False),
         (trial(STOPPED, 2.0, budget=1.0), 2.0, True),
+        # Stopped because there was no finite value: the config does not work.
+        (trial(STOPPED), None, False),
+        (trial(STOPPED, math.nan), None, False),
     ],
 )
 def test_what_a_trial_says(given: Trial, loss: float | None, censored: bool) -> None:
@@ -38,7 +41,7 @@ def test_what_a_trial_says(given: Trial, loss: float | None, censored: bool) -> 
     assert math.isnan(found.loss) if loss is None else found.loss == loss
 
 
-@pytest.mark.parametrize("given", [trial(LOST), trial(STOPPED), trial(STOPPED, math.nan), trial(COMPLETED, 1.0, 3.0)])
+@pytest.mark.parametrize("given", [trial(LOST), trial(COMPLETED, 1.0, 3.0)])
 def test_trials_that_say_nothing(given: Trial) -> None:
     assert read_evidence([given], FULL_BUDGET) == []
 

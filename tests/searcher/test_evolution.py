@@ -70,8 +70,8 @@ def test_failed_and_stopped_trials_are_no_parents(name: str) -> None:
     study.tell(trial, -1.0, TrialStatus.STOPPED)
     searcher = searcher_of(study)
     study.ask()
-    parents = TREE.decode(searcher._parents(50, np.random.default_rng(0)))
-    assert {each["c"] for each in parents} == {"a"}
+    winners = searcher._parents(50, np.random.default_rng(0))
+    assert {each["c"] for each in TREE.decode(np.array([each.row for each in winners]))} == {"a"}
 
 
 def test_a_child_differs_from_its_parent_in_one_parameter() -> None:
@@ -100,7 +100,7 @@ def test_the_winner_of_a_tournament_of_all_is_the_best() -> None:
     study.ask()
     searcher = searcher_of(study)
     winners = searcher._parents(3, np.random.default_rng(0))
-    np.testing.assert_array_equal(winners, np.tile(searcher.individuals[6].row, (3, 1)))
+    assert [each is searcher.individuals[6] for each in winners] == [True] * 3
 
 
 def test_before_n_initial_it_is_random() -> None:
@@ -120,3 +120,24 @@ def test_a_higher_budget_makes_a_new_population() -> None:
     study.add(CUBE.default_config(), 3.0)
     study.ask()
     assert [each.loss for each in searcher_of(study).individuals] == [3.0]
+
+
+@pytest.mark.parametrize("name", ["evolution", "genetic", "nsga2", "agebo"])
+def test_children_name_their_parents_if_asked(name: str) -> None:
+    def trials(**options: Any) -> list[Any]:
+        more = {"architecture": "c,x,y"} if name == "agebo" else {}
+        searcher = make_searcher(name, TREE, seed=5, n_initial=10, **options, **more)
+        return list(run_simulated(searcher, lambda c: float(c["k"]), n_trials=40, n_workers=3).trials.values())
+
+    named, plain = trials(name_parents=True), trials()
+    assert [each.config for each in named] == [each.config for each in plain]
+    assert {each.parent_id for each in plain} == {None}
+    assert {each.parent_id for each in named[:10]} == {None}
+    children = [each for each in named if each.parent_id is not None]
+    assert len(children) > 15
+    architecture = [each for each in TREE.names if name != "agebo" or each != "k"]
+    for child in children:
+        parent = named[child.parent_id]
+        changed = [each for each in architecture if child.config.get(each) != parent.config.get(each)]
+        # A change of the branch brings its own parameter to life; two parents mix more.
+        assert name in {"genetic", "nsga2"} or len(changed) == 1 or "c" in changed

@@ -87,7 +87,8 @@ def test_failed_stopped_and_half_known_trials_are_no_parents() -> None:
         study.add(config, (1.0 + i, 1.0 - i) if config["c"] == "a" else outcomes[i % 4])
     study.tell(study.ask()[0], (-1.0, -1.0), TrialStatus.STOPPED)
     study.ask()
-    parents = TREE.decode(searcher_of(study)._parents(50, np.random.default_rng(0)))
+    winners = searcher_of(study)._parents(50, np.random.default_rng(0))
+    parents = TREE.decode(np.array([each.row for each in winners]))
     assert {each["c"] for each in parents} == {"a"}
 
 

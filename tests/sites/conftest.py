@@ -38,8 +38,10 @@ def testbeds() -> Path | None:
 
 
 def free_ports() -> int:
-    """Return the first of a few free ports."""
-    for base in range(28000, 32000, 100):
+    """Return the first of a few free ports, which no other process of this run looks at."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    for base in range(28000 + 100 * number, 32000, 100 * count):
         with socket.socket() as probe:
             if all(probe.connect_ex(("127.0.0.1", base + i)) for i in (0, 1, 11, 12)):
                 return base
@@ -75,7 +77,7 @@ def slurm(beds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         check=False,
     )
     pids = [int(each.read_text()) for each in (folder / "pid").glob("*.pid") if each.read_text().strip()]
-    with pytest.MonkeyPatch.context() as patch:
+    with _stopped_at_the_end(pids, *command, "stop", str(folder)), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         try:
             if started.stdout.count("idle") < N_NODES:
@@ -83,8 +85,6 @@ def slurm(beds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             yield folder
         finally:
             subprocess.run(["scancel", "--user=root"], check=False, timeout=30)
-            subprocess.run([*command, "stop", str(folder)], check=False, timeout=30, env=environment)
-            _wait_until_gone(pids)
 
 
 @pytest.fixture
@@ -110,6 +110,18 @@ def queue_left(slurm: Path) -> Iterator[None]:
             return
         time.sleep(0.2)
     pytest.fail(f"jobs are left in the queue: {left}")
+
+
+@contextlib.contextmanager
+def _stopped_at_the_end(pids: list[int], *command: str) -> Iterator[None]:
+    """Stop processes by a command, also when this one is killed, as an interrupt does to those of pytest-xdist."""
+    waiting = ["bash", "-c", 'read -r; exec "$@"', "at-the-end", *command]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True) as guard:
+        try:
+            yield
+        finally:
+            guard.communicate(timeout=30)
+            _wait_until_gone(pids)
 
 
 def _wait_until_gone(pids: list[int]) -> None:

@@ -17,6 +17,8 @@ import dhflow
 from dhflow.objective import Objective
 from dhflow.train import EvaluationSettings, Task, make_source
 
+sys.path.insert(0, str(Path(__file__).parent))  # for evaluated
+
 TaskMaker = Callable[..., Task]
 
 

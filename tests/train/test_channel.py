@@ -52,7 +52,9 @@ def test_what_is_sent_lies_in_the_attempts_one_file(make_task) -> None:
     assert {type(each) for each in read_detail(task.directory)} == {NetworkFacts, TensorRecord, Reading, MachineRecord}
 
 
-def test_controls_come_once_and_a_stop_ends_the_trial(make_task) -> None:
+def test_controls_come_once_and_a_stop_ends_the_trial(make_task, monkeypatch) -> None:
+    monkeypatch.setattr("dhflow.train.channel.POLL_INTERVAL_S", 0.0)
+
     def objective(config, trial):
         directory = trial.dir
         (directory / "controls.jsonl").write_bytes(
@@ -208,6 +210,31 @@ def test_the_first_overflow_is_never_thinned_out() -> None:
     assert 333 in steps
     assert steps == sorted(steps)
     assert len(steps) < 14
+
+
+def test_a_history_gets_few_steps_of_many_tensors() -> None:
+    keeper = Keeper()
+    for step in range(1, 21):
+        keeper.add(TensorRecord(step, f"layer_{n}", "weight", "kernel") for n in range(100))
+    keeper.add([DataFacts(10)])
+    kept = [each for each in keeper.brief() if isinstance(each, TensorRecord)]
+    assert len(keeper.records.tensors) == 2_000
+    assert len(kept) == 400
+    assert {each.step for each in kept} >= {1, 20}
+    assert DataFacts(10) in keeper.brief()
+    assert len([each for each in keeper.brief(1) if isinstance(each, TensorRecord)]) == 200
+
+
+def test_a_closed_channel_takes_nothing_and_says_nothing(channel) -> None:
+    channel, clock, path = channel
+    channel.send([TENSOR])
+    channel.close()
+    size = path.stat().st_size
+    clock.now += 10
+    channel.send([TENSOR])
+    channel.put_report(Reading(1, {"loss": 0.5}), b"x")
+    channel.close()
+    assert (path.stat().st_size, list(channel.controls())) == (size, [])
 
 
 def test_unknown_words_are_errors() -> None:

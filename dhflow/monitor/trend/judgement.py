@@ -79,16 +79,24 @@ def trend_of(records: Records, context: Context, model: TrendModel | None = None
     curve = context.minimised(records, name)
     other = records.series("loss") if name == "val_loss" else curve
     n_full = context.n_full(records)
-    found = judge_curve(curve, other, n_full, metric=name, model=model)
+    is_score = context.direction(name) == "maximize"
+    found = judge_curve(curve, other, n_full, metric=name, is_score=is_score, model=model)
     if found is None or found.worse == 1.0 or context.metric == name or not len(records.series(context.metric)):
         return found
     own = context.minimised(records, context.metric)
-    beside = judge_curve(own, own, n_full, metric=context.metric, model=model)
+    is_score = context.direction(context.metric) == "maximize"
+    beside = judge_curve(own, own, n_full, metric=context.metric, is_score=is_score, model=model)
     return found if beside is None or beside.improving <= found.improving else beside
 
 
 def judge_curve(
-    curve: Series, other: Series, n_full: float, *, metric: str = "loss", model: TrendModel | None = None
+    curve: Series,
+    other: Series,
+    n_full: float,
+    *,
+    metric: str = "loss",
+    is_score: bool = False,
+    model: TrendModel | None = None,
 ) -> Trend | None:
     """Return the trend of a curve.
 
@@ -101,6 +109,8 @@ def judge_curve(
     n_full : float
         Step of the end of the run.
     metric : str
+    is_score : bool
+        It is a negated score, such as an accuracy.
     model : TrendModel, optional
         The one that comes with dhflow by default.
 
@@ -114,7 +124,7 @@ def judge_curve(
     finite = curve.finite
     if len(finite) < LEAST_READINGS:
         return None
-    judged = positive(finite.values)
+    judged = positive(finite.values, is_score=is_score)
     beside = _aligned(other, finite.steps) if other is not curve and len(other) else judged
     first, last = float(finite.steps[0]), float(finite.steps[-1])
     ahead = max(n_full - last, 0.0) / max(last - first, 1e-12) * (len(finite) - 1)
@@ -129,25 +139,30 @@ def judge_curve(
     return Trend(metric, verdict, float(p[0]), float(p[1]), float(p[2]), extrapolate(finite.steps, judged, n_full))
 
 
-def positive(losses: FloatArray) -> FloatArray:
+def positive(losses: FloatArray, *, is_score: bool = False) -> FloatArray:
     """Return losses as positive numbers, so that two percent mean something.
 
-    A minimised score (minus an accuracy, say) becomes an error: its distance from 1, or from 100 where it is in
-    percent. What is negative otherwise is shifted, so that half of its range lies below the lowest.
+    A negated score (minus an accuracy, say) becomes an error: its distance from 1, or from 100 where it is in
+    percent. What is negative otherwise, as a likelihood's logarithm may be, is shifted, so that half of its range lies
+    below the lowest.
     """
     low = float(losses.min())
     if low > 0:
         return losses
-    if low >= -1 and float(losses.max()) <= 0:
+    if is_score and low >= -1 and float(losses.max()) <= 0:
         return np.maximum(1.0 + losses, 1e-6)
-    if low >= -100 and float(losses.max()) <= 0:
+    if is_score and low >= -100 and float(losses.max()) <= 0:
         return np.maximum(100.0 + losses, 1e-4)
     shift = 0.5 * (float(losses.max()) - low) or 1.0
     return losses - low + shift
 
 
 def _aligned(other: Series, steps: FloatArray) -> FloatArray:
-    """Return another curve at `steps`: the reading at each or the last one before it."""
+    """Return another curve at `steps`, positive: the reading at each or the last one before it."""
     at = np.clip(np.searchsorted(other.steps, steps, side="right") - 1, 0, len(other) - 1)
     values = other.values[at]
-    return np.where(np.isfinite(values) & (values > 0), values, _BAD)
+    found = np.full(len(values), _BAD)
+    is_finite = np.isfinite(values)
+    if is_finite.any():
+        found[is_finite] = positive(values[is_finite])
+    return found

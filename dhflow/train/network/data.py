@@ -58,7 +58,7 @@ class TrainingData:
     train, validation : pair, triple or tf.data.Dataset
         ``(x, y)`` or ``(x, y, weights)``, of arrays whose first axis are the examples; x (and y) of several inputs
         (outputs) is a mapping from their names, or a list in their order. A ``Dataset`` gives single examples,
-        and knows how many there are.
+        knows how many there are, and is kept in memory once it was read.
     test : the same, optional
         Only measured.
     """
@@ -150,10 +150,10 @@ class TrainingData:
         """
         import numpy as np
 
-        labels = None if hasattr(self.train, "cardinality") else np.asarray(plain(self.train)[1])
-        if labels is not None and labels.ndim == 2 and labels.shape[1] > 1:
+        labels = np.array([""]) if hasattr(self.train, "cardinality") else np.asarray(plain(self.train)[1])
+        if labels.ndim == 2 and labels.shape[1] > 1:
             labels = labels.argmax(axis=1)
-        if labels is None or (labels.dtype.kind not in "iub" and not np.array_equal(labels, labels.astype(int))):
+        if labels.dtype.kind not in "iubf" or not np.array_equal(labels, np.rint(labels)):
             raise ObjectiveError('class_weight="balanced" needs arrays, with a whole number for each example\'s class')
         counts = np.bincount(labels.astype(int).ravel())
         n_classes = int((counts > 0).sum())

@@ -39,8 +39,14 @@ def available_bytes() -> int | None:
         found.append(int(line.split()[1]) * 1024)
     with contextlib.suppress(OSError, ValueError):
         limit = int((_CGROUP / "memory.max").read_text())
-        found.append(limit - int((_CGROUP / "memory.current").read_text()))
+        found.append(limit - int((_CGROUP / "memory.current").read_text()) + _reclaimable_bytes())
     return max(0, min(found)) if found else None
+
+
+def _reclaimable_bytes() -> int:
+    """Return what a control group's files in memory take: counted as used, and given up as soon as it is needed."""
+    lines = (each.split() for each in (_CGROUP / "memory.stat").read_text().splitlines())
+    return sum(int(number) for name, number in lines if name in ("active_file", "inactive_file"))
 
 
 def check_memory(architecture: Architecture, batch_size: int, limit_bytes: int | None = None) -> None:

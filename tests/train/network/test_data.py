@@ -125,3 +125,6 @@ def test_balanced_weights_of_labels_and_one_hot_codes():
     assert TrainingData((y[:, None], np.eye(3)[y])).balanced_weights() == expected
     with pytest.raises(ObjectiveError, match="whole number"):
         TrainingData((y[:, None], y + 0.5)).balanced_weights()
+    for labels in (y.astype(str), {"kind": y}, np.where(y > 0, np.nan, 0.0)):
+        with pytest.raises(ObjectiveError, match="whole number"):
+            TrainingData((y[:, None], labels)).balanced_weights()

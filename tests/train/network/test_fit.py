@@ -385,6 +385,17 @@ def test_available_memory_is_known_on_linux():
     assert found > 1e6
 
 
+def test_files_that_linux_keeps_in_memory_are_not_in_the_way(tmp_path, monkeypatch):
+    for name, text in {
+        "memory.max": "1000000",
+        "memory.current": "990000",
+        "memory.stat": "anon 90000\nfile 900000\nshmem 100000\ninactive_file 500000\nactive_file 300000\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("dhflow.train.network.memory._CGROUP", tmp_path)
+    assert available_bytes() == 810_000
+
+
 def test_a_checkpoint_says_in_json_how_far_it_is(eager, data, network, tmp_path):
     trial = Handle(tmp_path / "1")
     train_and_validate(network, data, trial, BASE)

@@ -65,27 +65,45 @@ def test_promoted_networks_go_on_from_their_rungs_checkpoint(eager, pool, tmp_pa
         assert len(found.progress.history["loss"]) == budget
 
 
-def test_a_network_that_cannot_be_built_is_one_failed_trial_with_a_reason(eager, pool, tmp_path):
-    space = make_space(Layer(unbuildable, shape="same", name="broken"))
-    objective = NetworkObjective(space, replace(SETTINGS, epochs=1), load_data)
+def test_children_of_evolution_begin_with_their_parents_weights(eager, pool, tmp_path):
+    space = make_space(Dense(4, "tanh"), Dense(8, "tanh"))
+    still = replace(SETTINGS, epochs=1, learning_rate=1e-12, inherit_weights=True)
     result = search(
-        objective,
-        space.decisions(),
+        NetworkObjective(space, still, load_data),
+        space.decisions() * SearchSpace({"note": Float(0.0, 1.0)}),
         direction={"val_accuracy": "maximize"},
-        searcher="grid",
-        max_trials=4,
+        searcher="evolution",
+        searcher_options={"n_initial": 2, "name_parents": True},
+        seed=2,
+        max_trials=6,
         site=pool,
-        abort_after=None,
+        history=tmp_path / "h.h5",
     )
-    failed = [each for each in result if each.status is TrialStatus.FAILED]
-    assert [each.config["block"] for each in failed] == ["broken"]
-    assert failed[0].failure.kind == "BuildError"
-    assert "block: broken cannot be built: RuntimeError: no such layer today" in failed[0].failure.message
-    assert sum(each.status is TrialStatus.COMPLETED for each in result) == 3
+
+    def weights(trial_id: int, name: str) -> np.ndarray:
+        return read_checkpoint(tmp_path / "h.h5.run" / "trials" / str(trial_id) / "1").last[name]
+
+    children = [each for each in result if each.parent_id is not None]
+    assert len(children) >= 3
+    for child in children:
+        own, parents = weights(child.trial_id, "head/0"), weights(child.parent_id, "head/0")
+        assert own.shape != parents.shape or np.allclose(own, parents, atol=1e-6)
+    assert any(weights(each.trial_id, "head/0").shape == weights(each.parent_id, "head/0").shape for each in children)
 
 
-def test_a_network_beyond_memory_is_one_failed_trial_with_a_reason(eager, pool):
-    space = make_space(Dense(10**12))
+@pytest.mark.parametrize(
+    ("operation", "reason"),
+    [
+        (
+            Layer(unbuildable, shape="same", name="broken"),
+            "block: broken cannot be built: RuntimeError: no such layer today",
+        ),
+        (Dense(10**12), "does not fit in memory"),
+    ],
+    ids=["unbuildable", "too large"],
+)
+def test_a_network_that_cannot_be_built_is_one_failed_trial_with_a_reason(eager, pool, operation, reason):
+    space = make_space(operation)
     result = search(
         NetworkObjective(space, replace(SETTINGS, epochs=1), load_data),
         space.decisions(),
@@ -96,8 +114,10 @@ def test_a_network_beyond_memory_is_one_failed_trial_with_a_reason(eager, pool):
         abort_after=None,
     )
     (failed,) = (each for each in result if each.status is TrialStatus.FAILED)
+    assert failed.config["block"] == operation.label
     assert failed.failure.kind == "BuildError"
-    assert "does not fit in memory" in failed.failure.message
+    assert reason in failed.failure.message
+    assert sum(each.status is TrialStatus.COMPLETED for each in result) == 3
 
 
 @pytest.mark.integration

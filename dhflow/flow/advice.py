@@ -1,0 +1,253 @@
+"""What is advised about a trial of a history, and what accepting a suggestion means."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dhflow.errors import SearchError, SpaceError, UnknownTrialError
+from dhflow.flow.run_directory import owner_of, run_path
+from dhflow.flow.siblings import Siblings
+from dhflow.history import read_findings, read_measurements, read_records
+from dhflow.history.event import StudyRecord
+from dhflow.history.monitor_event import CommandTaken
+from dhflow.monitor.finding import Finding, Light, Suggestion, by_severity, finding_from_json, light_of
+from dhflow.monitor.record import Records
+from dhflow.monitor.rules import judge
+from dhflow.monitor.surroundings import context_of
+from dhflow.monitor.trend.judgement import Trend
+from dhflow.trial import Measurement, Trial
+
+if TYPE_CHECKING:
+    from dhflow.space import SearchSpace
+
+BOARD = "watch.json"
+"""In the run directory: what the watcher shows of running trials."""
+
+_STALE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is found about one trial.
+
+    Parameters
+    ----------
+    trial_id : int
+    findings : tuple of Finding
+        The gravest first.
+    trend : Trend, optional
+    is_live : bool
+        It runs, and its owner has said so just now.
+    """
+
+    trial_id: int
+    findings: tuple[Finding, ...]
+    trend: Trend | None = None
+    is_live: bool = False
+
+    @property
+    def light(self) -> Light:
+        """The traffic light."""
+        return light_of(self.findings)
+
+    @property
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """What is suggested, the most promising first, each name once."""
+        return suggestions_of(self.findings)
+
+
+def suggestions_of(findings: Iterable[Finding]) -> tuple[Suggestion, ...]:
+    """Return the suggestions of findings, each name once."""
+    named: dict[str, Suggestion] = {}
+    for each in findings:
+        for suggestion in each.suggestions:
+            named.setdefault(suggestion.name, suggestion)
+    return tuple(named.values())
+
+
+@dataclass(frozen=True)
+class Board:
+    """What the owner of a study shows.
+
+    Parameters
+    ----------
+    running : list of dict
+        Those running trials that have reported, as :meth:`dhflow.flow.watched.Watched.to_json` has them.
+    n_silent : int
+        Running trials that have not.
+    n_ended : int
+        Trials that have ended in this session.
+    """
+
+    running: list[dict[str, Any]]
+    n_silent: int = 0
+    n_ended: int = 0
+
+
+def read_board(history: Path) -> Board | None:
+    """Return what the owner of a study shows of its running trials; None if nobody owns it, or none has reported."""
+    if owner_of(history) is None:
+        return None
+    try:
+        data = json.loads((run_path(history) / BOARD).read_bytes())
+        board = Board(list(data["running"]), int(data["silent"]), int(data["ended"]))
+        return board if time.time() - data["at"] < _STALE_S else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def shown_of(history: Path, trial_id: int) -> dict[str, Any] | None:
+    """Return what the owner of a study shows of one trial."""
+    board = read_board(history)
+    rows = [] if board is None else board.running
+    return next((each for each in rows if each.get("trial") == trial_id), None)
+
+
+def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSpace | None = None) -> Advice:
+    """Return what is advised about a trial: from its watcher while it runs, else from the history.
+
+    What the history's watcher had no time to judge is judged now, from what is kept of the trial.
+
+    Raises
+    ------
+    UnknownTrialError
+        If there is no such trial.
+    HistoryError
+        If the history cannot be read.
+    """
+    trial = known_trial(record, trial_id)
+    shown = shown_of(history, trial_id)
+    if shown is not None:
+        return Advice(trial_id, tuple(map(finding_from_json, shown.get("findings", ()))), is_live=True)
+    kept = read_findings(history, trial_id)
+    if not kept:
+        return judged_now(history, record, trial, space)
+    last = max(each.attempt for each in kept)
+    newest = {each.rule: each for each in (finding_from_json(e.finding) for e in kept if e.attempt == last)}
+    return Advice(trial_id, by_severity(newest.values()))
+
+
+def judged_now(history: Path, record: StudyRecord, trial: Trial, space: SearchSpace | None = None) -> Advice:
+    """Return what the rules say now about what a history keeps of a trial."""
+    records = read_records(history, trial.trial_id)
+    if not records.readings:
+        return Advice(trial.trial_id, ())
+    siblings = Siblings()
+    for other, rows in curves_of(history):
+        if other in record.trials:
+            siblings.add_ended(record.trials[other], rows)
+    judgement = judge(records, _context(record, trial, records, siblings, space))
+    return Advice(trial.trial_id, judgement.findings, judgement.trend)
+
+
+def curves_of(history: Path, n_newest: int = 200) -> list[tuple[int, list[Measurement]]]:
+    """Return the learning curve of the last attempt of the newest trials that have one, in the order of their coming.
+
+    Not of all: a history may hold millions of numbers, and a judgement compares with few trials.
+    """
+    rows = read_measurements(history)
+    newest = np.unique(rows["trial_id"])[-n_newest:]
+    found: dict[int, tuple[int, list[Measurement]]] = {}
+    for trial_id, attempt, *rest in rows[np.isin(rows["trial_id"], newest)].tolist():
+        if trial_id not in found or found[trial_id][0] < attempt:
+            found.pop(trial_id, None)
+            found[trial_id] = (attempt, [])
+        found[trial_id][1].append(Measurement(*rest))
+    return [(trial_id, rows) for trial_id, (_, rows) in found.items()]
+
+
+def _context(record: StudyRecord, trial: Trial, records: Records, siblings: Siblings, space: SearchSpace | None) -> Any:
+    from dataclasses import replace
+
+    header = record.header
+    objectives = header.objectives if header else ()
+    full = (header.budget or {}).get("high") if header else None
+    context = context_of(
+        records,
+        objectives,
+        config=trial.config,
+        space=space,
+        full_budget=trial.budget if trial.budget is not None else full,
+    )
+    return replace(context, siblings=siblings.of(trial, context.metric))
+
+
+def known_trial(record: StudyRecord, trial_id: int) -> Trial:
+    """Return a trial; raises UnknownTrialError if there is none of that number."""
+    if trial_id not in record.trials:
+        there = f"there are trials 0 to {max(record.trials)}" if record.trials else "there are none yet"
+        raise UnknownTrialError(f"there is no trial {trial_id}: {there}", trial_id)
+    return record.trials[trial_id]
+
+
+def space_of(record: StudyRecord) -> SearchSpace | None:
+    """Return the search space of a history; None of a single run, and where a constraint is code that is not here."""
+    from dhflow.space import SearchSpace
+
+    if record.header is None or not has_space(record):
+        return None
+    space = SearchSpace.from_json(record.header.space)
+    return None if space.constraints else space
+
+
+def has_space(record: StudyRecord) -> bool:
+    """Whether a history is of a search, and not of a single run."""
+    return record.header is not None and bool(record.header.space.get("parameters"))
+
+
+# Accepting ----------------------------------------------------------------------------------------------
+
+
+def parse_suggestion(text: str) -> tuple[int, str]:
+    """Return trial and suggestion of ``17/clip_gradients``.
+
+    Raises
+    ------
+    SearchError
+        If it is not written so.
+    """
+    number, slash, name = text.partition("/")
+    if not slash or not number.isdecimal() or not name:
+        raise SearchError(f"{text!r}: write TRIAL/SUGGESTION, for example 17/clip_gradients")
+    return int(number), name
+
+
+def accepting(
+    trial: Trial, name: str, findings: Sequence[Finding], space: SearchSpace | None, *, origin: str
+) -> CommandTaken:
+    """Return the command that accepting a suggestion comes to.
+
+    Raises
+    ------
+    SearchError
+        If nothing of that name is suggested, or a machine cannot do it.
+    SpaceError
+        If the changed config does not lie in the space.
+    """
+    offered = suggestions_of(findings)
+    found = next((each for each in offered if each.name == name), None)
+    if found is None:
+        listed = ", ".join(each.name for each in offered) or "nothing"
+        raise SearchError(f"{name!r} is not suggested for trial {trial.trial_id}; suggested: {listed}")
+    reason = next((each.text for each in findings if found in each.suggestions), "")
+    if found.action == "stop":
+        return CommandTaken(time.time(), "stop", trial.trial_id, origin, {"suggestion": name, "text": reason})
+    if found.action != "change":
+        raise SearchError(f"{name!r} is advice for you, which no machine can follow: {found.text}")
+    config = found.applied_to(trial.config)
+    if space is not None:
+        try:
+            config = dict(space.validate(config))
+        except SpaceError as error:
+            raise SearchError(f"{name!r}: the changed config does not lie in the space: {error}") from error
+    arguments: dict[str, Any] = {"suggestion": name, "changes": dict(found.changes), "config": config, "text": reason}
+    if trial.budget is not None:
+        arguments["budget"] = trial.budget
+    return CommandTaken(time.time(), "accept", trial.trial_id, origin, arguments)

@@ -1,0 +1,138 @@
+"""Where commands are understood before the completion loop takes them: from files, and from this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dhflow.errors import DhflowError
+from dhflow.flow.advice import accepting, advice_on
+from dhflow.flow.command_files import CommandInbox
+from dhflow.history.event import StudyRecord
+from dhflow.history.monitor_event import CommandTaken
+from dhflow.monitor.finding import Finding
+from dhflow.monitor.policy import Policy
+from dhflow.objective import Objective
+from dhflow.trial import Trial
+
+if TYPE_CHECKING:
+    from dhflow.space import SearchSpace
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WatchedStudy:
+    """What the watcher knows of the study from the start.
+
+    Parameters
+    ----------
+    record : StudyRecord
+        As it was when the session began; only read, and only at the start.
+    objectives : tuple of Objective
+    space : SearchSpace, optional
+    policy : Policy
+    full_budget : float, optional
+    timeout_s : float, optional
+        Limit of one trial.
+    history : Path, optional
+        Whose earlier curves are siblings too.
+    """
+
+    record: StudyRecord
+    objectives: tuple[Objective, ...]
+    space: SearchSpace | None = None
+    policy: Policy = field(default_factory=Policy)
+    full_budget: float | None = None
+    timeout_s: float | None = None
+    history: Path | None = None
+
+
+class CommandDesk:
+    """Checks commands, passes them on, and answers those that make no sense.
+
+    Parameters
+    ----------
+    inbox : CommandInbox
+    post : callable
+        Takes a command that the loop can carry out.
+    trials : mapping
+        Every trial that is known, kept up to date by its owner.
+    findings : mapping
+        What was found of trials last, likewise.
+    study : WatchedStudy
+    """
+
+    def __init__(
+        self,
+        inbox: CommandInbox,
+        post: Callable[[CommandTaken], None],
+        *,
+        trials: Mapping[int, Trial],
+        findings: Mapping[int, Sequence[Finding]],
+        study: WatchedStudy,
+    ) -> None:
+        self._inbox = inbox
+        self._post = post
+        self._trials = trials
+        self._findings = findings
+        self._study = study
+
+    def look(self) -> None:
+        """Take the commands that have come."""
+        for each in self._inbox.take():
+            self.obey(each)
+
+    def obey(self, command: CommandTaken) -> None:
+        """Pass a command on, or answer that it makes no sense."""
+        try:
+            self._post(self._checked(command))
+        except (DhflowError, LookupError, TypeError, ValueError) as error:
+            if command.command_id:
+                self._inbox.reply(command.command_id, {"error": _text(error)})
+            else:
+                _log.warning("%s: %s", command.command, _text(error))
+
+    def reply(self, command: CommandTaken) -> None:
+        """Answer a command that has been carried out and recorded."""
+        self._inbox.reply(command.command_id, command.reply)
+
+    def refuse(self, command: CommandTaken) -> None:
+        """Answer one that has come too late."""
+        if command.command_id:
+            self._inbox.reply(command.command_id, {"error": "the search is ending: try again when it has ended"})
+
+    def close(self) -> None:
+        """Answer those that come too late."""
+        for each in self._inbox.take():
+            self.refuse(each)
+
+    def _checked(self, command: CommandTaken) -> CommandTaken:
+        space = self._study.space
+        if command.command == "accept":
+            number = -1 if command.trial_id is None else command.trial_id
+            if number not in self._trials:
+                raise LookupError(f"there is no trial {command.trial_id}")
+            name = str(command.arguments.get("suggestion", ""))
+            trial = self._trials[number]
+            made = accepting(trial, name, self._advised(trial), space, origin=command.origin)
+            return replace(made, command_id=command.command_id)
+        if command.command == "add":
+            config = command.arguments["config"]
+            valid = config if space is None else space.validate(config)
+            return replace(command, arguments={**command.arguments, "config": dict(valid)})
+        return command
+
+    def _advised(self, trial: Trial) -> list[Finding]:
+        """Return the findings on a trial: as judged in this session, else as an earlier one recorded them."""
+        if trial.trial_id in self._findings or self._study.history is None:
+            return list(self._findings.get(trial.trial_id, ()))
+        record = StudyRecord(self._study.record.header, trials=dict(self._trials))
+        return list(advice_on(self._study.history, record, trial.trial_id, self._study.space).findings)
+
+
+def _text(error: Exception) -> str:
+    return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
