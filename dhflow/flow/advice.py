@@ -22,7 +22,7 @@ from dhflow.monitor.record import Records
 from dhflow.monitor.rules import judge
 from dhflow.monitor.surroundings import context_of
 from dhflow.monitor.trend.judgement import Trend
-from dhflow.trial import Measurement, Trial
+from dhflow.trial import Measurement, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from dhflow.space import SearchSpace
@@ -248,6 +248,7 @@ def accepting(
         except SpaceError as error:
             raise SearchError(f"{name!r}: the changed config does not lie in the space: {error}") from error
     arguments: dict[str, Any] = {"suggestion": name, "changes": dict(found.changes), "config": config, "text": reason}
-    if trial.budget is not None:
+    # A stopped trial's budget is how far it came; the changed one is to have what the problem says.
+    if trial.budget is not None and trial.status is not TrialStatus.STOPPED:
         arguments["budget"] = trial.budget
     return CommandTaken(time.time(), "accept", trial.trial_id, origin, arguments)

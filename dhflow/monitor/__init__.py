@@ -1,6 +1,6 @@
 """The training monitor: what a run records, the rules that judge it, and what they suggest.
 
-Runs on workers and in the driver alike; needs NumPy alone. Names are loaded on first use.
+Runs on workers and in the driver alike; needs NumPy alone, and Keras for its callback. Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dhflow.monitor.finding import Light as Light
     from dhflow.monitor.finding import Severity as Severity
     from dhflow.monitor.finding import Suggestion as Suggestion
+    from dhflow.monitor.keras_monitor.callback import KerasMonitor as KerasMonitor
     from dhflow.monitor.record import Reading as Reading
     from dhflow.monitor.record import Records as Records
     from dhflow.monitor.rules import RULES as RULES
@@ -35,6 +36,7 @@ _HOMES = {
     "Finding": "finding",
     "Judgement": "rules",
     "judge": "rules",
+    "KerasMonitor": "keras_monitor.callback",
     "Light": "finding",
     "Reading": "record",
     "Records": "record",

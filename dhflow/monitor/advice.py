@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dhflow.errors import SpaceError
 from dhflow.monitor.context import Context
 from dhflow.monitor.finding import Suggestion
-from dhflow.monitor.record import Records
+from dhflow.monitor.record import FloatArray, Records, TensorRecord
 
 if TYPE_CHECKING:
     from dhflow.space import SearchSpace
@@ -42,16 +44,32 @@ CLIP_NORM = 0.1
 """Of the slides ("add clip gradient to 0.1"); Caffe's clip_gradients bounds the global norm too."""
 LEARNING_RATE_STEP = 3.0
 """Half a decade: large enough to be seen, small enough not to step over the working range (Bengio 2012, sec. 3)."""
+MOST_STEPS = 6
+"""Steps at once, where the updates show that one would not do: a factor of 729."""
+UPDATE_RATIO = (3e-4, 1e-2)
+"""Norm of an update over that of its weight between which a learning rate is in its working range (CS231n: 1e-3)."""
+
+
+SMALL = ("bias", "beta", "gamma", "moving_mean", "moving_variance", "scale", "offset")
+"""Tensors that say nothing about how a signal travels, or that start at zero or one by design."""
+
+
+def is_matrix(name: str) -> bool:
+    """Tell whether a tensor is a matrix or filters, by its name."""
+    return not name.split(":", maxsplit=1)[0].endswith(SMALL)
 
 
 def parameter_of(role: str, context: Context) -> str | None:
     """Return which parameter of the config, or of the space, plays a role; None if there is none."""
     names = [*context.config, *(context.space.names if context.space is not None else ())]
+    plain = {name: name.lower().replace("-", "_") for name in names}
     for alias in ROLES[role]:
-        for name in names:
-            plain = name.lower().replace("-", "_")
-            if plain == alias or plain.endswith((f"_{alias}", f".{alias}", f":{alias}", f"/{alias}")):
-                return name
+        ends = (f"_{alias}", f".{alias}", f":{alias}", f"/{alias}")
+        exact = (name for name in names if plain[name] == alias)
+        close = (name for name in names if plain[name].endswith(ends))
+        found = next(exact, None) or next(close, None)
+        if found is not None:
+            return found
     return None
 
 
@@ -160,29 +178,71 @@ def clip_gradients(context: Context, reason: str) -> Suggestion:
 
 
 def lower_learning_rate(context: Context, records: Records, reason: str) -> Suggestion:
-    """Return the suggestion to divide the learning rate by three."""
+    """Return the suggestion to divide the learning rate by three, or by a power of it where updates show how far."""
+    factor = LEARNING_RATE_STEP ** _steps(_update_excess(records))
     rate = records.network.learning_rate
-    known = f" (now {rate:.3g}: {_rounded(rate / LEARNING_RATE_STEP):.3g})" if math.isfinite(rate) else ""
+    known = f" (now {rate:.3g}: {_rounded(rate / factor):.3g})" if math.isfinite(rate) else ""
     return change(
-        "learning_rate", lambda old: _rounded(old / LEARNING_RATE_STEP), context,
+        "learning_rate", lambda old: _rounded(old / factor), context,
         name="lower_learning_rate",
-        text=f"divide the learning rate by {LEARNING_RATE_STEP:.0f}{known}",
+        text=f"divide the learning rate by {factor:.0f}{known}",
         reason=reason,
         expected="the loss falls more steadily",
     )  # fmt: skip
 
 
 def raise_learning_rate(context: Context, records: Records, reason: str) -> Suggestion:
-    """Return the suggestion to multiply the learning rate by three."""
+    """Return the suggestion to multiply the learning rate by three, or by a power of it where updates show how far."""
+    ratios = _update_ratios(records, last=True)
+    factor = LEARNING_RATE_STEP ** _steps(UPDATE_RATIO[0] / float(np.median(ratios)) if ratios.size else 1.0)
     rate = records.network.learning_rate
-    known = f" (now {rate:.3g}: {_rounded(rate * LEARNING_RATE_STEP):.3g})" if math.isfinite(rate) else ""
+    known = f" (now {rate:.3g}: {_rounded(rate * factor):.3g})" if math.isfinite(rate) else ""
     return change(
-        "learning_rate", lambda old: _rounded(old * LEARNING_RATE_STEP), context,
+        "learning_rate", lambda old: _rounded(old * factor), context,
         name="raise_learning_rate",
-        text=f"multiply the learning rate by {LEARNING_RATE_STEP:.0f}{known}",
+        text=f"multiply the learning rate by {factor:.0f}{known}",
         reason=reason,
         expected="the loss falls sooner",
     )  # fmt: skip
+
+
+def _steps(excess: float) -> int:
+    """Return by how many steps a learning rate is off, at least one."""
+    if not excess > 1 or not math.isfinite(excess):
+        return 1
+    return min(max(round(math.log(excess, LEARNING_RATE_STEP)), 1), MOST_STEPS)
+
+
+def _update_excess(records: Records) -> float:
+    """Return by what factor updates were too large: at the worst, or judged by how weights grew in the first epoch."""
+    ratios = _update_ratios(records, last=False)
+    by_updates = float(ratios.max()) / UPDATE_RATIO[1] if ratios.size else 1.0
+    growth = [
+        rows[1].rms / rows[0].rms
+        for (_, name), rows in records.tensors_of("weight").items()
+        if is_matrix(name) and len(rows) > 1 and rows[0].step == 0 and rows[0].rms > 0
+    ]
+    finite = [each for each in growth if math.isfinite(each)]
+    return max(by_updates, *finite, 1.0)
+
+
+def _update_ratios(records: Records, *, last: bool) -> FloatArray:
+    """Return the ratios of matrices' updates to their weights, of the last record of each or of all."""
+    weights = records.tensors_of("weight")
+    found = [
+        each.norm / norms[each.step]
+        for key, rows in records.tensors_of("update").items()
+        if is_matrix(key[1]) and key in weights
+        for norms in [_norms(weights[key])]
+        for each in (rows[-1:] if last else rows)
+        if norms.get(each.step, 0.0) > 0
+    ]
+    array = np.array(found, dtype=np.float64)
+    return array[np.isfinite(array) & (array > 0)]
+
+
+def _norms(rows: tuple[TensorRecord, ...]) -> dict[int, float]:
+    return {each.step: each.norm for each in rows}
 
 
 def halve_batch(context: Context, reason: str) -> Suggestion:

@@ -234,7 +234,7 @@ class DataFacts:
     input_mean, input_std : float
     input_max_abs : float
     feature_std_ratio : float
-        Greatest over least non-zero standard deviation among the features.
+        Greatest over median standard deviation among the features that vary.
     n_nonfinite_inputs : int
     class_counts : tuple of int
         Empty for regression.

@@ -4,4 +4,5 @@
 * :class:`dhflow.testing.executor.FakeExecutor`: calls end when, and as, a test says.
 * :class:`dhflow.testing.clock.FakeClock`, :class:`dhflow.testing.loop.LoopBench`: the completion loop step by step.
 * :class:`dhflow.testing.simulated.SimulatedStudy`: a searcher against simulated workers.
+* :class:`dhflow.testing.channel.ListChannel`: what a monitored trial sends, and what it is asked.
 """

@@ -105,8 +105,10 @@ def bandit_rows(quick: bool) -> Iterable[Row]:
 
 
 def monitor_rows(quick: bool) -> Iterable[Row]:
-    title = "monitor: trend, false alarms and stops on recorded runs"
-    yield from script_rows(title, "monitor.py", *(["--quick"] if quick else []))
+    options = ["--quick"] if quick else []
+    yield from script_rows("monitor: trend, false alarms and stops on recorded runs", "monitor.py", *options)
+    yield from script_rows("monitor: faults put into trainings, and healthy ones", "monitor_faults.py", *options)
+    yield from script_rows("monitor: what watching costs", "monitor_overhead.py", *options)
     title = "monitor: a worker that floods its channel with 10,000 records per second; aims: 1.00, a few seconds"
     yield from script_rows(title, "monitor_flood.py", *(["--seconds", "12"] if quick else []))
 

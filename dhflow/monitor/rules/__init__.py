@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dhflow.errors import SearchError
 from dhflow.monitor.context import Context
-from dhflow.monitor.finding import Finding, Light, Suggestion, by_severity, light_of
+from dhflow.monitor.finding import Finding, Light, Severity, Suggestion, by_severity, light_of
 from dhflow.monitor.record import Records
 from dhflow.monitor.rules import (
     classes,
@@ -35,14 +35,27 @@ _MODULES = (overflow, divergence, last_layer, inputs, initialisation, gradients,
 RULES: tuple[Rule, ...] = tuple(rule for module in _MODULES for rule in module.RULES)
 """In the order in which equally grave findings are shown: what explains others comes first."""
 
-_EXPLAINS = {
-    "overflow": {"divergence", "stuck_at_start", "underfitting", "converged", "dominated", "exploding_gradients"},
-    "underfitting": {"converged", "stuck_at_start"},
+_SYMPTOMS = {"underfitting", "stuck_at_start", "converged", "dominated", "class_confusion"}
+"""What a network that cannot learn shows, whatever the cause."""
+
+_EXPLAINS: Mapping[str, set[str]] = {
+    "bad_inputs": {"overflow", *_SYMPTOMS},
+    "overflow": {"divergence", "exploding_gradients", *_SYMPTOMS},
+    "divergence": {"class_confusion"},
+    "wrong_last_layer": _SYMPTOMS,
+    "zero_tensors": _SYMPTOMS,
+    "dead_units": _SYMPTOMS,
+    "vanishing_gradients": {"bad_update_ratio", "unchanged_tensors", *_SYMPTOMS},
+    "unchanged_tensors": _SYMPTOMS,
+    "over_regularised": {"bad_update_ratio", *_SYMPTOMS},
+    "class_imbalance": {"class_confusion"},
+    "underfitting": {"converged", "stuck_at_start", "class_confusion"},
     "dominated": {"converged"},
-    "overfitting": {"converged"},
-    "stuck_at_start": {"converged"},
+    "overfitting": {"converged", "class_confusion"},
+    "stuck_at_start": {"converged", "class_confusion"},
 }
-"""What need not be said beside a finding: the same facts, seen from further away."""
+"""What need not be said beside a finding: the same facts, seen from further away. Those of a cause that only warns are
+as grave as the gravest that it explains. Of inputs, only such that are not finite explain an overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +107,32 @@ def judge(records: Records, context: Context | None = None, rules: Iterable[Rule
     trend = around.trend or trend_of(records, around)
     around = replace(around, trend=trend)
     every = [found for rule in rules if (found := rule(records, around)) is not None]
-    hidden = set().union(*(_EXPLAINS.get(each.rule, set()) for each in every))
-    findings = by_severity(each for each in every if each.rule not in hidden)
+    findings = by_severity(_explained(every))
     return Judgement(findings, light_of(findings), trend)
+
+
+def _explained(every: Sequence[Finding]) -> list[Finding]:
+    """Leave out what is explained by a finding; that takes over its gravity, and the advice to stop."""
+    kept: list[Finding] = []
+    hidden = set().union(*(_explains(each) for each in every))
+    for each in every:
+        if each.rule in hidden:
+            continue
+        explained = [other for other in every if other.rule in _explains(each)]
+        if any(other.severity is Severity.CRITICAL for other in explained):
+            stops = [s for other in explained for s in other.suggestions if s.action == "stop"][:1]
+            suggestions = (*each.suggestions, *(stops if not each.advises_stop else ()))
+            each = replace(each, severity=Severity.CRITICAL, suggestions=suggestions)  # noqa: PLW2901
+        kept.append(each)
+    return kept
+
+
+def _explains(finding: Finding) -> set[str]:
+    if finding.severity is Severity.NOTE:
+        return set()
+    explained = _EXPLAINS.get(finding.rule, set())
+    is_poor_scale = finding.rule == "bad_inputs" and finding.severity is not Severity.CRITICAL
+    return explained - {"overflow"} if is_poor_scale else explained
 
 
 def with_thresholds(changes: Mapping[str, Mapping[str, Any]], rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:

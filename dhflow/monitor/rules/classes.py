@@ -11,6 +11,7 @@ from dhflow.monitor.context import Context
 from dhflow.monitor.finding import Finding, Severity
 from dhflow.monitor.record import FloatArray, Records
 from dhflow.monitor.rules.base import Rule, found, share
+from dhflow.monitor.trend.judgement import trend_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class ImbalanceLimits:
     """A warning even while nothing is known about the classification."""
     recall_gap: float = 0.2
     """Recall of the smaller classes below that of the larger ones, for a warning."""
+    n_std: float = 1.0
+    """By so many standard deviations of a count is the largest class taken to be smaller, and the smallest to be
+    larger: of 60 samples of ten equal classes, one has ten times as many as another now and then."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,12 @@ class ConfusionLimits:
     """Of all predictions that are one class, while its true share is less than `true_share`."""
     true_share: float = 0.8
     """See `collapsed_share`."""
+    n_records: int = 2
+    """Tests running that must show it."""
+    least_share: float = 0.2
+    """Of the full budget, before which a network may well know some classes only."""
+    p_improving: float = 0.5
+    """The trend's probability of improving, above which a confused pair may yet be told apart."""
 
 
 def class_imbalance(records: Records, context: Context, limits: ImbalanceLimits) -> Finding | None:
@@ -47,15 +57,17 @@ def class_imbalance(records: Records, context: Context, limits: ImbalanceLimits)
     counts = np.array(records.data.class_counts, dtype=np.float64)
     if len(counts) < 2 or counts.max() <= 0:
         return None
-    ratio = float(counts.max() / max(counts.min(), 1.0))
+    most = counts.max() - limits.n_std * np.sqrt(counts.max())
+    ratio = float(most / (counts.min() + limits.n_std * np.sqrt(counts.min()) + 1.0))
     if ratio < limits.ratio:
         return None
     gap = _recall_gap(records, counts)
     is_bad = ratio >= limits.severe_ratio if gap is None else gap >= limits.recall_gap
-    why = f"the largest class has {ratio:.0f} times the samples of the smallest"
+    times = counts.max() / max(counts.min(), 1.0)
+    why = f"the largest class has {times:.0f} times the samples of the smallest"
     if gap is not None:
         why += f"; recall of the small classes is lower by {gap:.2f}"
-    evidence = {"ratio": ratio, "class_counts": [int(each) for each in counts], "recall_gap": gap}
+    evidence = {"ratio": times, "class_counts": [int(each) for each in counts], "recall_gap": gap}
     what = "weight the classes by their inverse frequency (class_weight), or sample them evenly"
     advised = advice.words("weight_classes", what, why, "the small classes are learned too")
     severity = Severity.WARNING if is_bad else Severity.NOTE
@@ -77,28 +89,52 @@ def _recall_gap(records: Records, counts: FloatArray) -> float | None:
 
 def class_confusion(records: Records, context: Context, limits: ConfusionLimits) -> Finding | None:
     """Find one class predicted for everything, or a pair of classes that the network does not tell apart."""
-    if not records.classes:
+    tests = [each.matrix for each in records.classes[-limits.n_records :]]
+    if len(tests) < limits.n_records or records.classes[-1].step < limits.least_share * context.n_full(records):
         return None
-    matrix = records.classes[-1].matrix
+    if any(len(matrix) < 2 or matrix.sum() == 0 for matrix in tests):
+        return None
+    ones = {_only_class(matrix, limits) for matrix in tests}
+    if len(ones) == 1 and None not in ones:
+        return _collapse(records, context, tests[-1])
+    trend = context.trend or trend_of(records, context)
+    pairs = {_confused_pair(matrix, limits) for matrix in tests}
+    pair = pairs.pop()
+    # Too short for a trend is too short for this.
+    if pairs or pair is None or trend is None or trend.improving > limits.p_improving:
+        return None
+    true, taken = pair
+    worst = float(tests[-1][true, taken] / tests[-1][true].sum())
+    why = f"{share(worst)} of class {true} are taken for class {taken}"
+    what = f"look at samples of classes {true} and {taken}: their labels, their resolution; add more of both"
+    advised = advice.words("tell_apart", what, why, "classes that can be told apart")
+    evidence = {"true": true, "taken": taken, "share": worst}
+    return found(Severity.WARNING, f"confused classes: {why}", evidence, [advised])
+
+
+def _only_class(matrix: FloatArray, limits: ConfusionLimits) -> int | None:
+    """Return the class that nearly all samples are taken for; None where there is none."""
     n = matrix.sum()
-    if len(matrix) < 2 or n == 0:
-        return None
     predicted = matrix.sum(axis=0) / n
     one = int(predicted.argmax())
-    if predicted[one] >= limits.collapsed_share and matrix[one].sum() / n < limits.true_share:
-        why = f"{share(float(predicted[one]))} of the samples are taken for class {one}"
-        suggestions = [
-            advice.lower_learning_rate(context, records, why),
-            advice.words(
-                "weight_classes", "weight the classes by their inverse frequency", why, "other classes are seen"
-            ),
-        ]
-        evidence = {"class": one, "share": float(predicted[one])}
-        return found(Severity.WARNING, f"one class for all: {why}", evidence, suggestions)
-    return _confused_pair(matrix, limits)
+    is_one = predicted[one] >= limits.collapsed_share and matrix[one].sum() / n < limits.true_share
+    return one if is_one else None
 
 
-def _confused_pair(matrix: FloatArray, limits: ConfusionLimits) -> Finding | None:
+def _collapse(records: Records, context: Context, matrix: FloatArray) -> Finding:
+    predicted = matrix.sum(axis=0) / matrix.sum()
+    one = int(predicted.argmax())
+    why = f"{share(float(predicted[one]))} of the samples are taken for class {one}"
+    suggestions = [
+        advice.lower_learning_rate(context, records, why),
+        advice.words("weight_classes", "weight the classes by their inverse frequency", why, "other classes are seen"),
+    ]
+    evidence = {"class": one, "share": float(predicted[one])}
+    return found(Severity.WARNING, f"one class for all: {why}", evidence, suggestions)
+
+
+def _confused_pair(matrix: FloatArray, limits: ConfusionLimits) -> tuple[int, int] | None:
+    """Return the pair of classes that is confused far more than others; None where there is none."""
     totals = matrix.sum(axis=1)
     wrong = matrix / np.maximum(totals, 1)[:, None]
     np.fill_diagonal(wrong, 0.0)
@@ -107,14 +143,8 @@ def _confused_pair(matrix: FloatArray, limits: ConfusionLimits) -> Finding | Non
     worst = float(wrong[true, taken])
     m = len(matrix)
     usual = float((wrong.sum() - worst) / max(m * (m - 1) - 1, 1))
-    if m < 3 or worst < limits.pair_share or worst < limits.over_average * usual:
-        return None
-    why = f"{share(worst)} of class {true} are taken for class {taken}"
-    what = f"look at samples of classes {true} and {taken}: their labels, their resolution; add more of both"
-    advised = advice.words("tell_apart", what, why, "classes that can be told apart")
-    return found(
-        Severity.WARNING, f"confused classes: {why}", {"true": true, "taken": taken, "share": worst}, [advised]
-    )
+    is_clear = m > 2 and worst >= limits.pair_share and worst >= limits.over_average * usual
+    return (true, taken) if is_clear else None
 
 
 RULES = (

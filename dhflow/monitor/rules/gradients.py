@@ -13,9 +13,6 @@ from dhflow.monitor.finding import Finding, Severity
 from dhflow.monitor.record import FloatArray, Records, TensorRecord
 from dhflow.monitor.rules.base import Rule, found, shown
 
-SMALL = ("bias", "beta", "gamma", "moving_mean", "moving_variance", "scale", "offset")
-"""Tensors that say nothing about how a signal travels, or that start at zero or one by design."""
-
 
 @dataclass(frozen=True)
 class VanishingLimits:
@@ -108,11 +105,7 @@ def global_norms(records: Records) -> FloatArray:
 
 def _kernels(records: Records) -> list[tuple[TensorRecord, ...]]:
     """Return the gradients of matrices and filters, from the first layer to the last."""
-    return [
-        rows
-        for (_, name), rows in records.tensors_of("gradient").items()
-        if not any(name.split(":")[0].endswith(each) for each in SMALL)
-    ]
+    return [rows for (_, name), rows in records.tensors_of("gradient").items() if advice.is_matrix(name)]
 
 
 RULES = (

@@ -21,6 +21,8 @@ class OverfittingLimits:
     rise: float = 0.05
     """Of the validation loss over its lowest, median of the last three: Prechelt 1998 calls this the generalisation
     loss, and 5 % is the largest at which his early stopping still waits."""
+    of_gain: float = 0.02
+    """Of the validation loss, as a share of what it has fallen since the start: near zero, 5 % of it are nothing."""
     n_readings: int = 5
     """Since the lowest validation loss, at least."""
     least_share: float = 0.1
@@ -51,6 +53,9 @@ def overfitting(records: Records, context: Context, limits: OverfittingLimits) -
     since = len(y) - 1 - lowest
     rise = float(np.median(y[-3:])) / float(y[lowest]) - 1
     if since < max(limits.n_readings, limits.least_share * len(y)) or rise < limits.rise:
+        return None
+    now = float(np.median(y[-3:]))
+    if now - float(y[lowest]) < limits.of_gain * (float(y[0]) - float(y[lowest])):
         return None
     t = positive(train.values)
     then = t[np.clip(np.searchsorted(train.steps, valid.steps[lowest], side="right") - 1, 0, len(t) - 1)]

@@ -21,6 +21,9 @@ class OverflowLimits:
     n_gradient_records: int = 2
     """Non-finite gradients in so many records running: a loss scaler skips single ones by design (Micikevicius et al.
     2018, sec. 3.2)."""
+    start: float = 1e6
+    """Magnitude of a gradient or an activation before the first step, from which on it was not training that let
+    numbers overflow: with Glorot's or He's initialisation they begin near 1."""
 
 
 def overflow(records: Records, context: Context, limits: OverflowLimits) -> Finding | None:
@@ -49,15 +52,24 @@ def overflow(records: Records, context: Context, limits: OverflowLimits) -> Find
         "first_step": _first_step(records),
     }
     why = "numbers overflowed"
+    suggestions = [
+        advice.clip_gradients(context, why),
+        advice.lower_learning_rate(context, records, why),
+        advice.stop("exception found: " + why, "nothing can be learned from numbers that are not finite"),
+    ]
+    if _is_huge_at_start(records, limits):
+        why = "numbers were huge before the first step"
+        evidence["huge_at_start"] = True
+        suggestions = [
+            advice.other_activation(context, "relu", why),
+            advice.other_initializer(context, "glorot_uniform", why),
+            *suggestions,
+        ]
     return found(
         Severity.CRITICAL,
         f"overflow: {'; '.join(parts)} not finite",
         evidence,
-        [
-            advice.clip_gradients(context, why),
-            advice.lower_learning_rate(context, records, why),
-            advice.stop("exception found: " + why, "nothing can be learned from numbers that are not finite"),
-        ],
+        suggestions,
     )
 
 
@@ -65,6 +77,14 @@ def _is_lost(records: Records, name: str) -> bool:
     """Tell whether the last reading of a number is not finite."""
     newest = [each.values[-1] for each in (records.series(name), records.series(name, "batch")) if len(each)]
     return any(not math.isfinite(value) for value in newest)
+
+
+def _is_huge_at_start(records: Records, limits: OverflowLimits) -> bool:
+    return any(
+        each.n_nonfinite > 0 or each.max_abs > limits.start
+        for each in records.tensors
+        if each.step == 0 and each.kind in ("gradient", "activation")
+    )
 
 
 def _first_step(records: Records) -> int:

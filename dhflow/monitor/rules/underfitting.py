@@ -35,6 +35,17 @@ class UnderfittingLimits:
     and 0.48 low, where chance is 0.1 and the third run reaches 0.78."""
 
 
+@dataclass(frozen=True)
+class ShrinkingLimits:
+    """Thresholds of :func:`over_regularised`."""
+
+    shrunk: float = 0.3
+    """Median, over the matrices, of their norm to that at the start. Weights that are trained grow or keep their size
+    (Krogh and Hertz 1991 show what decay does to those that the data do not hold up)."""
+    n_records: int = 3
+    """At least."""
+
+
 _ACCURACIES = ("accuracy", "acc", "categorical_accuracy", "sparse_categorical_accuracy", "binary_accuracy")
 
 
@@ -57,13 +68,14 @@ def underfitting(records: Records, context: Context, limits: UnderfittingLimits)
     if gap is None:
         return None
     why = f"converged, but {gap.text}"
+    larger = [advice.more_layers(context, why), advice.more_units(context, why)]
     return found(
         Severity.CRITICAL,
         f"underfitting: {why}",
         {**gap.evidence, "p_improving": trend.improving},
         [
-            advice.more_layers(context, why),
-            advice.more_units(context, why),
+            # Through fewer units than there are outputs no number of layers brings it all.
+            *(reversed(larger) if _is_narrow(records) else larger),
             advice.less_dropout(context, why),
             advice.less_weight_decay(context, why),
             advice.search_around(context, why),
@@ -71,6 +83,37 @@ def underfitting(records: Records, context: Context, limits: UnderfittingLimits)
         ],
         probability=1.0 - trend.improving,
     )
+
+
+def over_regularised(records: Records, context: Context, limits: ShrinkingLimits) -> Finding | None:
+    """Find weights that shrink while the network learns little: what it is punished for outweighs the data."""
+    shrunk = [
+        rows[-1].norm / rows[0].norm
+        for (layer, name), rows in records.tensors_of("weight").items()
+        if advice.is_matrix(name) and len(rows) >= limits.n_records and rows[0].norm > 0 and layer
+    ]
+    if not shrunk or not float(np.median(shrunk)) < limits.shrunk:
+        return None
+    usual = UnderfittingLimits()
+    gap = _behind_siblings(records, context, usual) or _near_chance(records, context, usual, is_latest=True)
+    if gap is None:
+        return None
+    why = f"weights have shrunk to {shown(float(np.median(shrunk)))} of their size, and {gap.text}"
+    return found(
+        Severity.WARNING,
+        f"regularisation too strong: {why}",
+        {**gap.evidence, "shrunk": float(np.median(shrunk))},
+        [
+            advice.less_weight_decay(context, why),
+            advice.less_dropout(context, why),
+            advice.lower_learning_rate(context, records, why),
+        ],
+    )
+
+
+def _is_narrow(records: Records) -> bool:
+    hidden = [each.units for each in records.network.layers[:-1] if each.units and each.kind == "Dense"]
+    return bool(hidden) and min(hidden) < records.network.last_units
 
 
 def _n_siblings(records: Records, context: Context) -> int:
@@ -103,10 +146,12 @@ def _behind_target(records: Records, context: Context, limits: UnderfittingLimit
     return _Gap(text, {name: back(value) for name, value in pair.items()} | {"target": context.target})
 
 
-def _near_chance(records: Records, context: Context, limits: UnderfittingLimits) -> _Gap | None:
+def _near_chance(
+    records: Records, context: Context, limits: UnderfittingLimits, *, is_latest: bool = False
+) -> _Gap | None:
     """Compare with chance: a stated baseline, or what the class counts give for accuracy and cross-entropy."""
     for metric, baseline, perfect in _baselines(records, context):
-        pair = _both(records, context, metric)
+        pair = _both(records, context, metric, is_latest=is_latest)
         back = context.objective(metric).from_loss
         ways = {name: (back(value) - baseline) / (perfect - baseline) for name, value in pair.items()}
         if not ways:
@@ -138,17 +183,23 @@ def _baselines(records: Records, context: Context) -> list[tuple[str, float, flo
     return rows
 
 
-def _both(records: Records, context: Context, metric: str | None = None) -> dict[str, float]:
-    """Return the lowest values, minimised, of a metric on training and on validation data, those that there are."""
+def _both(
+    records: Records, context: Context, metric: str | None = None, *, is_latest: bool = False
+) -> dict[str, float]:
+    """Return the lowest values, minimised, of a metric on training and on validation data, those that there are.
+
+    Or the last ones: the median of three.
+    """
     name = (metric or context.metric).removeprefix("val_")
     found_: dict[str, float] = {}
     for each in (name, f"val_{name}"):
         values = context.minimised(records, each).finite.values
         if values.size:
-            found_[each] = float(values.min())
+            found_[each] = float(np.median(values[-3:]) if is_latest else values.min())
     return found_
 
 
 RULES = (
+    Rule("over_regularised", "underfitting", over_regularised, ShrinkingLimits(), "Krogh and Hertz 1991"),
     Rule("underfitting", "underfitting", underfitting, UnderfittingLimits(), "Goodfellow et al. 2016, 11.4; siblings"),
 )

@@ -39,11 +39,13 @@ def dead_units(records: Records, context: Context, limits: DeadLimits) -> Findin
     worst = max(hit, key=lambda each: each.dead_share)
     is_blocked = worst.dead_share >= limits.all_share
     why = f"{share(worst.dead_share)} of the units of {worst.layer} are zero for every input"
+    weights = advice.other_initializer(context, "he_normal", why)
     suggestions = [
         advice.lower_learning_rate(context, records, why),
         advice.other_activation(context, "leaky_relu", why),
-        advice.other_initializer(context, "he_normal", why),
     ]
+    # What was dead before the first step was not killed by a step.
+    suggestions.insert(0 if _was_dead_at_start(records, worst.layer, limits) else 2, weights)
     if is_blocked:
         suggestions.append(advice.stop(why, "nothing passes this layer any more"))
     return found(
@@ -52,6 +54,11 @@ def dead_units(records: Records, context: Context, limits: DeadLimits) -> Findin
         {"layers": [each.layer for each in hit], "dead_share": [each.dead_share for each in hit]},
         suggestions,
     )
+
+
+def _was_dead_at_start(records: Records, layer: str, limits: DeadLimits) -> bool:
+    rows = records.tensors_of("activation").get((layer, ""), ())
+    return bool(rows) and rows[0].step == 0 and rows[0].dead_share >= limits.dead_share
 
 
 def saturated_units(records: Records, context: Context, limits: SaturatedLimits) -> Finding | None:

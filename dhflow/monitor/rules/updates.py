@@ -10,7 +10,6 @@ from dhflow.monitor.context import Context
 from dhflow.monitor.finding import Finding, Severity
 from dhflow.monitor.record import Records, TensorRecord
 from dhflow.monitor.rules.base import Rule, found, names, share, shown
-from dhflow.monitor.rules.gradients import SMALL
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def _is_unchanged(rows: tuple[TensorRecord, ...], n_records: int) -> bool:
 
 
 def _is_small(name: str) -> bool:
-    return any(name.split(":", maxsplit=1)[0].endswith(each) for each in SMALL)
+    return not advice.is_matrix(name)
 
 
 RULES = (

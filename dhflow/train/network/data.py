@@ -124,7 +124,7 @@ class TrainingData:
         given, n = getattr(self, part), self.size(part)
         if part not in self._sources:
             is_dataset = hasattr(given, "cardinality")
-            self._sources[part] = given.cache() if is_dataset else tf.nest.map_structure(tf.constant, _plain(given))
+            self._sources[part] = given.cache() if is_dataset else tf.nest.map_structure(tf.constant, plain(given))
         source = self._sources[part]
         if hasattr(source, "cardinality"):
             examples = source if seed is None else source.shuffle(n, seed=seed)
@@ -150,7 +150,7 @@ class TrainingData:
         """
         import numpy as np
 
-        labels = np.array([""]) if hasattr(self.train, "cardinality") else np.asarray(_plain(self.train)[1])
+        labels = np.array([""]) if hasattr(self.train, "cardinality") else np.asarray(plain(self.train)[1])
         if labels.ndim == 2 and labels.shape[1] > 1:
             labels = labels.argmax(axis=1)
         if labels.dtype.kind not in "iubf" or not np.array_equal(labels, np.rint(labels)):
@@ -160,7 +160,8 @@ class TrainingData:
         return {int(i): labels.shape[0] / (n_classes * int(count)) for i, count in enumerate(counts) if count}
 
 
-def _plain(part: Any) -> tuple[Any, ...]:
+def plain(part: Any) -> tuple[Any, ...]:
+    """Return a part of arrays as ``(x, y)`` or ``(x, y, weights)``, its lists as tuples."""
     # A named tuple would be a structure of its own to tf.data.
     x, y, *weights = part
     return (_unnamed(x), _unnamed(y), *weights)

@@ -16,6 +16,7 @@ from dhflow.train.network.compiling import compile_model
 from dhflow.train.network.data import TrainingData, load_once
 from dhflow.train.network.framework import is_out_of_memory, load_keras, load_tensorflow
 from dhflow.train.network.memory import check_memory
+from dhflow.train.network.monitored import make_monitor
 from dhflow.train.network.progress import Handle, Run, make_callback
 from dhflow.train.network.replicas import prepare_replicas, scaled, strategy_for
 from dhflow.train.network.settings import TrainingSettings
@@ -71,7 +72,7 @@ def train_and_validate(network: Network, data: Any, trial: Handle, settings: Tra
             compile_model(model, replace(whole, epochs=max(whole.epochs, epochs)), data.size("train"))
             run = Run(model, whole, trial, epochs, _signature(network, model))
         began = time.perf_counter()
-        _fit(run, data, trial.seed)
+        _fit(run, data, trial)
         train_s = time.perf_counter() - began
         run.save()
         run.choose()
@@ -155,17 +156,23 @@ def _built(network: Network, settings: TrainingSettings) -> Any:
     return build(network, precision=settings.precision)
 
 
-def _fit(run: Run, data: TrainingData, seed: int) -> None:
+def _fit(run: Run, data: TrainingData, trial: Handle) -> None:
     batch_size, done = run.settings.batch_size, run.progress.epoch
     weights = run.settings.class_weight
+    # A training that goes on must not see again the order in which it began.
+    batches = data.batches("train", batch_size, seed=(trial.seed + done) % 2**31)
+    callbacks = [make_callback(run)]
+    monitor = make_monitor(run, data, trial)
+    if monitor is not None:
+        callbacks.insert(0, monitor)  # it has recorded an epoch before that may end the training with an error
+        batches = batches if run.settings.replicas > 1 else monitor.timed(batches)
     run.model.fit(
-        # A training that goes on must not see again the order in which it began.
-        data.batches("train", batch_size, seed=(seed + done) % 2**31),
+        batches,
         validation_data=None if data.validation is None else data.batches("validation", batch_size),
         initial_epoch=done,
         epochs=run.epochs,
         class_weight=data.balanced_weights() if weights == "balanced" else weights,
-        callbacks=[make_callback(run)],
+        callbacks=callbacks,
         shuffle=False,  # done already
         verbose=0,
     )

@@ -89,6 +89,9 @@ class TrainingSettings:
         name and shape. A parent of the same one is gone on from, weights, optimizer and epoch.
     max_memory_bytes : int, optional
         A network that needs more at least is not built; None is what the worker has.
+    monitor : bool or mapping
+        Whether :class:`~dhflow.monitor.KerasMonitor` watches the training, with the validation data as its probe; it
+        takes at most 3 % of the time. A mapping has options for it, such as ``{"interval": 5}``.
 
     Raises
     ------
@@ -119,6 +122,7 @@ class TrainingSettings:
     keep_model: bool = False
     inherit_weights: bool = False
     max_memory_bytes: int | None = None
+    monitor: bool | Mapping[str, Any] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", self.decay)

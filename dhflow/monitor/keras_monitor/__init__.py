@@ -1,0 +1,1 @@
+"""Watches the training of a Keras model: what its callback records, at which cost, and where that goes."""
