@@ -45,7 +45,7 @@ FIRST = {"learning_rate": 1.5, "n_layers": 1, "global_clipnorm": 0.0}
 
 @cache
 def load_data(noise: float = 0.0) -> tuple[Any, Any]:
-    """Return training and validation digits, their pixels from 0 to 16; scaled, with some wrong labels, if so wished."""
+    """Return training and validation digits, pixels from 0 to 16; scaled, with some wrong labels, if so wished."""
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
