@@ -152,7 +152,7 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         self._reports = trial is not None if report is None else report
         self._probe_samples = None if probe is None else Samples.of(probe)
         self._data = None if data is None else Samples.of(data)
-        self._intervals = {"tensors": interval, "test": test_interval}
+        self._intervals = {"tensors": interval, "tests": test_interval}
         self._display_interval = display_interval
         self._snapshot_interval = snapshot_interval
         self._save_by = save
@@ -175,7 +175,7 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         self._machine = MachineClock()
         self._snapshots: Snapshots | None = None
         self._probe: Probe | None = None
-        self._last = {"tensors": 0, "test": 0}
+        self._last = {"tensors": 0, "tests": 0}
         self._broken: set[str] = set()
         self._facts = NetworkFacts()
         self._running_sum = 0.0
@@ -254,9 +254,9 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
             self._last["tensors"] = step
             with self.cost.of("tensors"):
                 self._safely("tensors", lambda: self._record_tensors(step))
-        if self._due("test", step):
-            self._last["test"] = step
-            with self.cost.of("test"):
+        if self._due("tests", step):
+            self._last["tests"] = step
+            with self.cost.of("tests"):
                 self._safely("tests", lambda: self._record_test(step))
         self._judge(step)
         with self.cost.of("controls"):
