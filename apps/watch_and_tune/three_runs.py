@@ -2,7 +2,7 @@
 
 ::
 
-    python apps/watch_and_tune/three_runs.py
+    python apps/watch_and_tune/three_runs.py [FIGURE.png]
 
 1. The learning rate is high, pixels are not scaled and no gradient is clipped: after some epochs the weights are no
    numbers any more. That is how the overflow is provoked; nothing is put in. Red: stop, clip the gradients to 0.1.
@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dhflow import Budget, Float, Integer, Ordinal, Problem, SearchSpace
-from dhflow.monitor import Context, Judgement, Records, judge
+from dhflow.monitor import Context, Judgement, Light, Records, judge
 
 EPOCHS = 80
 FILTERS = 1
@@ -194,9 +195,41 @@ def noisy_run(*, epochs: int = 45, noise: float = 0.25, seed: int = 0) -> Run:
     return Run(config, curves, monitor.records, monitor.judgement())
 
 
+def draw(runs: Sequence[Run], path: Path) -> None:
+    """Draw the runs' validation accuracies, and what the monitor said where each ended."""
+    from dhflow.plot import figure as look
+
+    lights = {Light.RED: look.VERMILION, Light.AMBER: look.ORANGE, Light.GREEN: look.GREEN}
+    axes = look.new_axes(8.0, 3.4)
+    look.tidy(axes)
+    for number, run in enumerate(runs, 1):
+        curve = run.curves["val_accuracy"]
+        said = f"accepted: {run.accepted.replace('_', ' ')}" if run.accepted else "no advice"
+        rule = run.judgement.findings[0].rule.replace("_", " ") if run.judgement.findings else "nothing found"
+        axes.plot(range(1, len(curve) + 1), curve, color=look.DARK, linewidth=1.2)
+        axes.plot([len(curve)], curve[-1:], "o", markersize=9, color=lights[run.judgement.light])
+        axes.annotate(
+            f"run {number}: {rule}\n{said}",
+            (len(curve), curve[-1]),
+            xytext=(8, -4),
+            textcoords="offset points",
+            fontsize=9,
+            color=look.DARK,
+        )
+    axes.set_xlim(0, 1.35 * EPOCHS)
+    axes.set_xticks(range(0, EPOCHS + 1, 20))
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation accuracy")
+    look.save(axes.figure, path)
+
+
 def main() -> None:
-    """Train and print."""
-    for number, run in enumerate(three_runs(), 1):
+    """Train, print, and draw if a file is named."""
+    runs = three_runs()
+    if len(sys.argv) > 1:
+        draw(runs, Path(sys.argv[1]))
+    for number, run in enumerate(runs, 1):
         n = len(run.curves["loss"])
         accuracies = ", ".join(f"{run.curves[name][-1]:.4f}" for name in ("accuracy", "val_accuracy"))
         said = "; ".join(each.text for each in run.judgement.findings) or "nothing to say"
