@@ -23,14 +23,7 @@ from dhflow.flow.run_directory import clear_run_directory
 from dhflow.flow.session import Session
 from dhflow.flow.settings import RunOptions, RunSettings
 from dhflow.history import History
-from dhflow.history.event import (
-    AttemptEnded,
-    AttemptSubmitted,
-    Event,
-    StudyHeader,
-    StudyRecord,
-    TrialCreated,
-)
+from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, StudyHeader, StudyRecord, TrialCreated
 from dhflow.objective import parse_direction, read_returned
 from dhflow.problem import Budget, Problem
 from dhflow.result import Result
@@ -38,16 +31,7 @@ from dhflow.searcher import Searcher, make_searcher
 from dhflow.searcher.registry import check_options, expect
 from dhflow.space import SearchSpace
 from dhflow.steering import Steered
-from dhflow.trial import (
-    Attempt,
-    Config,
-    Suggestion,
-    Trial,
-    TrialFailure,
-    TrialSource,
-    TrialStatus,
-    trial_seed,
-)
+from dhflow.trial import Attempt, Config, Suggestion, Trial, TrialFailure, TrialSource, TrialStatus, trial_seed
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

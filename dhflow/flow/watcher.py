@@ -27,7 +27,7 @@ from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.siblings import Siblings
 from dhflow.flow.tail import Tail
 from dhflow.flow.watched import Watched, readings_of
-from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, TrialCreated
+from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event
 from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.monitor.control import Control
 from dhflow.monitor.finding import Finding, finding_from_json
@@ -79,6 +79,8 @@ class Watcher:
     directory : RunDirectory
     post : callable
         Puts an event into the driver's inbox.
+    trials : mapping
+        Those of the driver, which keeps them up to date; only read.
     deadline : callable
         Seconds that the session has left, or None.
     server : ChannelServer, optional
@@ -93,6 +95,7 @@ class Watcher:
         directory: RunDirectory,
         post: Callable[[LoopEvent], None],
         *,
+        trials: Mapping[int, Trial],
         deadline: Callable[[], float | None] = lambda: None,
         server: ChannelServer | None = None,
         reads_files: bool = True,
@@ -105,7 +108,8 @@ class Watcher:
         self._reads_files = reads_files and server is None
         self._events: queue.SimpleQueue[list[Event]] = queue.SimpleQueue()
         self._orders: queue.SimpleQueue[CommandTaken | tuple[int, int, Control]] = queue.SimpleQueue()
-        self._trials = dict(study.record.trials)
+        # Not a copy: with a state of each trial of its own a long study would take half as much memory again.
+        self._trials = trials
         self._running: dict[int, _Running] = {}
         self._ended: list[Watched] = []
         self._siblings: Siblings | None = None
@@ -240,8 +244,6 @@ class Watcher:
 
     def _take_event(self, event: Event) -> None:
         match event:
-            case TrialCreated(trial):
-                self._trials[trial.trial_id] = trial
             case AttemptSubmitted(trial_id, attempt):
                 self._running[trial_id] = _Running(self._trials[trial_id], attempt, time.monotonic())
             case AttemptEnded():
@@ -260,7 +262,7 @@ class Watcher:
         if self._server is not None:
             self._server.forget((event.trial_id, event.attempt.number))
         if event.measurements:
-            trial = self._trials[event.trial_id] = replace(trial, status=event.trial_status)
+            trial = replace(trial, status=event.trial_status)
             self._later.append((trial, event))
             del self._later[:-_MOST_ENDED]
         if running is None or (running.watched is None and not _is_long(event)):

@@ -83,6 +83,7 @@ def make_watcher(
         study,
         directory,
         driver.post,
+        trials=driver.loop.record.trials,
         deadline=driver.seconds_left,
         server=server,
         reads_files=driver.pool.shares_files,
