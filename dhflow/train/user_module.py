@@ -6,12 +6,13 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from dhflow.errors import ExecutionError
@@ -22,6 +23,15 @@ _PREFIX = "dhflow_file_"
 
 _entered: set[str] = set()
 """The folders of all objectives that this worker has loaded."""
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles a file as it is now: Python's cache misses an edit within a second that leaves the length as it was."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the file's code."""
+        del fullname
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def load_file_module(path: str | Path) -> ModuleType:
@@ -43,15 +53,17 @@ def load_file_module(path: str | Path) -> ModuleType:
     if not file.is_file():
         raise ExecutionError(f"there is no file {str(path)!r}")
     name = f"{_PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}_{_short_hash(str(file))}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise ExecutionError(f"{str(path)!r} is no Python file (its name must end with .py)")
+    loader = _SourceLoader(name, str(file))
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader)
+    assert spec is not None, "it has a loader"
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
         with _first_on_path(str(file.parent)):
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
     except Exception as error:
         _put_back(name, before)
         failure = describe(error)

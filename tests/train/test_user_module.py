@@ -242,3 +242,11 @@ def test_a_script_of_its_own_runs_with_its_neighbours(run_script: Callable[..., 
     (tmp_path / "neighbour_of_script.py").write_text("def half(x):\n    return x / 2\n")
     (tmp_path / "lazy_of_script.py").write_text("ADDED = 100\n")
     assert run_script(SCRIPT, str(tmp_path / "objective")).strip() == "105.0"
+
+
+def test_an_edit_at_once_that_leaves_the_length_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "problem.py"
+    file.write_text("n = 4\n")
+    assert load_file_module(file).n == 4
+    file.write_text("n = 5\n")
+    assert load_file_module(file).n == 5
