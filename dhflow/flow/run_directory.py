@@ -4,6 +4,7 @@
 
     owner.json                     who runs the study now: host, process id, when it began
     stop                           left by somebody who wants a remote search to end (dhflow.remote)
+    fetch/<name>                   a copy of the history while it is fetched from afar (dhflow.remote)
     commands/                      commands from other processes, and their replies (dhflow.flow.command_files)
     watch.json                     what the watcher shows of running trials (dhflow.flow.watcher)
     channel_keys.json              keys of the running session's ZeroMQ channel, for the owner's eyes alone
