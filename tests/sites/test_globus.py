@@ -220,7 +220,7 @@ def test_what_a_search_raises_on_the_endpoints_side_is_raised_here(endpoint: str
     options: dict[str, Any] = {"site": "laptop", "max_trials": 1}
     with (
         submit_search(lambda config: 0.0, SPACE, endpoint=endpoint, history=str(tmp_path / "h.h5"), **options) as run,
-        pytest.raises(HistoryError, match=r"h\.h5.*exists"),
+        pytest.raises(HistoryError, match=r"there is a history already.*h\.h5"),
     ):
         run.result(timeout_s=30)
 
