@@ -183,13 +183,14 @@ def cases_of(backend: str) -> list[tuple[int, int]]:
 def print_busy(backend: str, kernel: Any, workers: int, n_at_once: int, seconds: float, folder: Path) -> None:
     """Print how busy searches of short trials keep the workers of a kernel."""
     for trial_s, aim in ((0.25, 0.93), (1.0, 0.97)):
-        share = busy(kernel, n_at_once, trial_s, seconds, folder) * n_at_once / workers
+        n_trials = int(workers * seconds / trial_s)
+        share = busy(kernel, n_at_once, trial_s, n_trials, folder) * n_at_once / workers
         wanted = f">= {aim}" if (backend, workers) == ("processes", 16) else ""
         given = f", {n_at_once} trials at once" if n_at_once != workers else ""
         line(f"{backend}: {workers} workers{given}, trials of {trial_s:g} s: utilisation", f"{share:.3f}", wanted)
 
 
-def busy(kernel: Any, n_at_once: int, trial_s: float, seconds: float, folder: Path) -> float:
+def busy(kernel: Any, n_at_once: int, trial_s: float, n_trials: int, folder: Path) -> float:
     """Return how busy a search keeps as many workers as it has trials at once."""
 
     def sleeps(config: dict[str, Any]) -> float:
@@ -203,7 +204,7 @@ def busy(kernel: Any, n_at_once: int, trial_s: float, seconds: float, folder: Pa
         workers=n_at_once,
         searcher="ambs",
         seed=1,
-        max_trials=int(n_at_once * seconds / trial_s),
+        max_trials=n_trials,
         history=folder / f"{trial_s}.h5",
     )
     assert result.utilisation is not None
