@@ -126,6 +126,16 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def _speaks_amqp(port: int) -> bool:
+    """Tell whether a message queue shakes hands: its port is open before it does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as probe:
+            probe.sendall(b"AMQP\x00\x00\x09\x01")
+            return probe.recv(1) == b"\x01"
+    except OSError:
+        return False
+
+
 def _name_servers() -> set[int]:
     """Return the process ids of Erlang's name servers, which outlive what started them."""
     found = set()
@@ -166,7 +176,8 @@ def message_queue(beds: Path, folder: Path) -> Iterator[str]:
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 60}
     subprocess.run([*script, "start", str(folder), str(port)], check=False, **quiet)
     try:
-        _wait_for((folder / "pid").is_file, "RabbitMQ")
+        # On a busy machine the script gives up before the queue takes connections; the stand-in tries only once.
+        _wait_for(lambda: (folder / "pid").is_file() and _speaks_amqp(port or 0), "RabbitMQ", 90)
         pid = int((folder / "pid").read_text())
         try:
             yield f"amqp://guest:guest@127.0.0.1:{port}/%2F"
