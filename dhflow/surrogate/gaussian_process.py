@@ -171,20 +171,21 @@ def negative_log_posterior(theta: FloatArray, squares: FloatArray, y: FloatArray
     so that a parameter may turn out to matter little or much; the scale s follows Gamma(2, 1), the noise
     Gamma(1.1, 1/30), which favours little noise. (Densities of the parameters themselves, not of their logarithms.)
     """
-    from scipy.linalg import cho_solve, cholesky, solve_triangular
+    # LAPACK itself: for a hundred points scipy.linalg's checks take as long as the algebra.
+    from scipy.linalg.lapack import dpotrf, dpotri
 
     precision, scale, noise = np.exp(theta[:-2]), float(np.exp(theta[-2])), float(np.exp(theta[-1]))
     kernel = matern(squares, precision)
     m = len(y)
     K = scale * kernel
     K[np.diag_indices(m)] += noise + 1e-10
-    try:
-        L = cholesky(K, lower=True, check_finite=False)
-    except np.linalg.LinAlgError:
+    L, is_indefinite = dpotrf(K, lower=True)
+    if is_indefinite:
         return 1e25, np.zeros_like(theta)
-    weights = cho_solve((L, True), y, check_finite=False)
-    half = solve_triangular(L, np.eye(m), lower=True, check_finite=False)
-    spread = half.T @ half - np.outer(weights, weights)
+    inverse, _ = dpotri(L, lower=True)
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    weights = inverse @ y
+    spread = inverse - np.outer(weights, weights)
     value = 0.5 * float(y @ weights) + float(np.log(np.diag(L)).sum())
     slope = matern_slope(squares, precision) * spread
     by_precision = 0.5 * scale * np.tensordot(squares, slope, axes=((1, 2), (0, 1))) * precision

@@ -76,8 +76,11 @@ class Refitted(ABC):
         due = last_fit(n)
         if due == self._fitted_at:
             return 0
-        rows = self.training.select(due)
-        self._fit(self.training.X[rows].astype(np.float64), self._targets_of(rows), [self.seed, due])
+        rows, targets = self._rows, self._targets
+        if due != n:
+            rows = self.training.select(due)
+            targets = self._targets_of(rows)
+        self._fit(self.training.X[rows].astype(np.float64), targets, [self.seed, due])
         self._fitted_at = due
         return 1
 

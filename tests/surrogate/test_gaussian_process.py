@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.optimize import approx_fprime
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from dhflow.surrogate.gaussian_process import GaussianProcess, negative_log_posterior
 from dhflow.surrogate.kernel import FeatureKinds, matern, plain_kinds, square_differences
-from dhflow.surrogate.target import power_scores
+from dhflow.surrogate.target import MAX_QUARTILES, power_scores
 from dhflow.surrogate.training import TrainingSet
 
 
@@ -149,6 +150,25 @@ def test_power_scores_are_normal_and_keep_the_order() -> None:
     assert power_scores([]).tolist() == []
     mostly_equal = power_scores([1.0] * 50 + [0.0])
     assert mostly_equal[-1] < mostly_equal[0]
+
+
+@pytest.mark.parametrize("n", [12, 40, 300])
+@pytest.mark.parametrize("draw", ["normal", "exponential", "lognormal", "integers"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_power_scores_have_the_exponent_that_scipy_finds(n: int, draw: str, sign: float) -> None:
+    rng = np.random.default_rng(n)
+    values = (
+        sign
+        * {
+            "normal": rng.normal(size=n),
+            "exponential": rng.exponential(size=n),
+            "lognormal": rng.lognormal(0.0, 2.0, size=n),
+            "integers": rng.integers(0, 5, size=n).astype(float),
+        }[draw]
+    )
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    expected, _ = scipy.stats.yeojohnson(np.clip((values - middle) / (high - low), -MAX_QUARTILES, MAX_QUARTILES))
+    np.testing.assert_allclose(power_scores(values), (expected - expected.mean()) / expected.std(), atol=1e-5)
 
 
 def test_plain_features_are_ordered_and_always_active() -> None:
