@@ -33,7 +33,7 @@ TIMEOUT_S = 30.0
 
 
 def advise(history: str | Path, trial_id: int, *, space: SearchSpace | None = None) -> Advice:
-    """Return what is found about a trial and what is suggested.
+    """Return what is found about a trial now, what is suggested, and what was found earlier and holds no longer.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def accept(
         return _trial_in(_send(path, asked, timeout_s))
     record = load_record(path)
     known = space or space_of(record)
-    findings = advice_on(path, record, trial_id, known).findings
-    command = accepting(record.trials[trial_id], name, findings, known, origin=who())
+    advice = advice_on(path, record, trial_id, known)
+    command = accepting(record.trials[trial_id], name, advice.given, known, origin=who())
     if command.command == "stop":
         raise SearchError(f"nobody runs {path}: trial {trial_id} does not run, so it cannot be stopped")
     if not has_space(record):

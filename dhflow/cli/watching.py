@@ -162,9 +162,10 @@ def table_of(lines: Sequence[Line]) -> Table:
 
 def advice_lines(advice: Advice, history: Path) -> list[str]:
     """Return all that is found about a trial, with its evidence and how to follow the advice."""
+    running = ", running" if advice.is_live else ""
+    lines = [f"trial {advice.trial_id}: {advice.light.value}{running}"]
     if not advice.findings:
-        return [f"trial {advice.trial_id}: green, nothing was found"]
-    lines = [f"trial {advice.trial_id}: {advice.light.value}" + (", running" if advice.is_live else "")]
+        lines[0] += ", nothing is found now" if advice.earlier else ", nothing was found"
     for finding in advice.findings:
         lines += ["", f"{finding.severity.value}: {finding.text}"]
         evidence = ", ".join(f"{name} {_plain(value)}" for name, value in finding.evidence.items() if value != [])
@@ -174,6 +175,9 @@ def advice_lines(advice: Advice, history: Path) -> list[str]:
             lines.append(f"  suggested: {each.text}" + (f" - {each.expected}" if each.expected else ""))
             if each.action in ("change", "stop"):
                 lines.append(f"    dhflow accept {history} {advice.trial_id}/{each.name}")
+    if advice.earlier:
+        lines += ["", "found earlier, and holding no longer:"]
+        lines += [f"  {each.severity.value} at step {each.step}: {each.text}" for each in advice.earlier]
     return lines
 
 

@@ -131,7 +131,7 @@ class CommandDesk:
         if trial.trial_id in self._findings or self._study.history is None:
             return list(self._findings.get(trial.trial_id, ()))
         record = StudyRecord(self._study.record.header, trials=dict(self._trials))
-        return list(advice_on(self._study.history, record, trial.trial_id, self._study.space).findings)
+        return list(advice_on(self._study.history, record, trial.trial_id, self._study.space).given)
 
 
 def _text(error: Exception) -> str:

@@ -33,6 +33,7 @@ from dhflow.monitor.control import Control
 from dhflow.monitor.finding import Finding, finding_from_json
 from dhflow.monitor.line import from_json, to_json
 from dhflow.monitor.rules import judge
+from dhflow.monitor.stopper import STOPPER
 from dhflow.monitor.surroundings import context_of
 from dhflow.train.attempt_directory import RECORDS
 from dhflow.trial import Trial, TrialSource, TrialStatus
@@ -374,7 +375,7 @@ class Watcher:
         self._maybe_try(trial, judgement.findings, is_over=is_over)
 
     def _stop(self, trial: Trial, reason: Finding) -> CommandTaken:
-        origin = reason.rule if reason.rule.startswith("stopper:") else f"policy:{self._study.policy.adapt}"
+        origin = reason.rule if reason.rule.startswith(STOPPER) else f"policy:{self._study.policy.adapt}"
         return CommandTaken(
             time.time(), "stop", trial.trial_id, origin, {"rule": reason.rule, "text": reason.text, "step": reason.step}
         )
