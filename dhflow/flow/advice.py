@@ -55,6 +55,8 @@ class Advice:
     trend : Trend, optional
     is_live : bool
         It runs, and its owner has said so just now.
+    listens : bool
+        It runs and has asked for controls: it can take another learning rate.
     earlier : tuple of Finding
         Warnings and critical findings of before that hold no longer, each as it was when it was found.
     """
@@ -63,6 +65,7 @@ class Advice:
     findings: tuple[Finding, ...]
     trend: Trend | None = None
     is_live: bool = False
+    listens: bool = False
     earlier: tuple[Finding, ...] = ()
 
     @property
@@ -150,7 +153,8 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
         if shown.get("attempt") != last:
             recorded = []
         holding = _with_stops(map(finding_from_json, shown.get("findings", ())), recorded)
-        return Advice(trial_id, holding, is_live=True, earlier=_gone(recorded, holding))
+        listens = bool(shown.get("listens"))
+        return Advice(trial_id, holding, is_live=True, listens=listens, earlier=_gone(recorded, holding))
     records = read_records(history, trial_id)
     if not records.readings:  # nobody can tell what has become of it
         return Advice(trial_id, by_severity({each.rule: each for each in recorded}.values()))
@@ -282,6 +286,22 @@ def parse_suggestion(text: str) -> tuple[int, str]:
     return int(number), name
 
 
+def offered(trial: Trial, name: str, findings: Sequence[Finding]) -> tuple[Suggestion, str]:
+    """Return a suggestion by its name, and the text of the finding that it comes from.
+
+    Raises
+    ------
+    SearchError
+        If nothing of that name is suggested.
+    """
+    every = suggestions_of(findings)
+    found = next((each for each in every if each.name == name), None)
+    if found is None:
+        listed = ", ".join(each.name for each in every) or "nothing"
+        raise SearchError(f"{name!r} is not suggested for trial {trial.trial_id}; suggested: {listed}")
+    return found, next((each.text for each in findings if found in each.suggestions), "")
+
+
 def accepting(
     trial: Trial, name: str, findings: Sequence[Finding], space: SearchSpace | None, *, origin: str
 ) -> CommandTaken:
@@ -294,12 +314,7 @@ def accepting(
     SpaceError
         If the changed config does not lie in the space.
     """
-    offered = suggestions_of(findings)
-    found = next((each for each in offered if each.name == name), None)
-    if found is None:
-        listed = ", ".join(each.name for each in offered) or "nothing"
-        raise SearchError(f"{name!r} is not suggested for trial {trial.trial_id}; suggested: {listed}")
-    reason = next((each.text for each in findings if found in each.suggestions), "")
+    found, reason = offered(trial, name, findings)
     if found.action == "stop":
         return CommandTaken(time.time(), "stop", trial.trial_id, origin, {"suggestion": name, "text": reason})
     if found.action != "change":

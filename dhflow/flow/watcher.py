@@ -122,6 +122,7 @@ class Watcher:
             trials=self._trials,
             findings=self._findings,
             study=study,
+            watched=lambda trial_id: self._running[trial_id].watched if trial_id in self._running else None,
         )
         self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
         self._tried = {_tried_by(each) for each in study.record.trials.values()}
@@ -253,8 +254,8 @@ class Watcher:
                 self._take_home(trial_id, attempt, records)
             case FindingMade(trial_id, attempt, _, finding):
                 self._remember(trial_id, finding_from_json(finding))
-            case CommandTaken() if event.command_id:
-                self._desk.reply(event)
+            case CommandTaken():
+                self._take_command(event)
 
     def _take_end(self, event: AttemptEnded) -> None:
         running = self._running.pop(event.trial_id, None)
@@ -282,6 +283,13 @@ class Watcher:
         if running.watched is not None:
             self._ended.append(running.watched)
             del self._ended[:-_MOST_ENDED]
+
+    def _take_command(self, event: CommandTaken) -> None:
+        running = None if event.trial_id is None else self._running.get(event.trial_id)
+        if running is not None and running.watched is not None and event.reply.get("sent"):
+            running.watched.asked_rate = event.arguments.get("value", running.watched.asked_rate)
+        if event.command_id:
+            self._desk.reply(event)
 
     def _take_home(self, trial_id: int, attempt: int, records: Iterable[Mapping[str, Any]]) -> None:
         for each in self._ended:

@@ -254,7 +254,14 @@ class DataFacts:
     target_std: float = math.nan
 
 
-Record = Reading | TensorRecord | MachineRecord | ClassRecord | WorstSample | NetworkFacts | DataFacts
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The run has asked for controls, so that it will hear of another learning rate. It is no part of a history."""
+
+    time: float = 0.0
+
+
+Record = Reading | TensorRecord | MachineRecord | ClassRecord | WorstSample | NetworkFacts | DataFacts | Listening
 
 
 @dataclass(frozen=True, slots=True, eq=False)
