@@ -1,13 +1,21 @@
-"""What a run had when a stop was advised, beside what it had in the end: the slides' table, on recorded runs."""
+"""What a run had when a stop was advised, beside what it had in the end: the slides' table, of others and our own."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monitor_runs import Run, algoperf_runs, lcbench_runs, taskset_runs
 
 from dhflow.monitor import Context, judge
+from dhflow.train import load_file_module
+
+APP = Path(__file__).parents[2] / "apps" / "watch_and_tune" / "three_runs.py"
+LENGTHS = (80, 320)
+"""Epochs of whole runs of our own: those of the app, and four times as many."""
 
 SLIDES = ((0.2211, 0.3409, 370), (0.3132, 0.4848, 350), (0.7841, 0.7847, 1510))
 """Metric at the advised stop, in the end, and the step of 2,000."""
@@ -72,3 +80,46 @@ def _cost(run: Run, at: int) -> float:
     best = run.best + (1.0 if run.maximised else 0.0)
     now, end = float(best[at - 1]), float(best[-1])
     return (now - end) / now if np.isfinite(now) and now > 0 else 0.0
+
+
+# Our own runs -------------------------------------------------------------------------------------------
+
+
+def own_table(*, quick: bool) -> None:
+    """Train the runs of ``apps/watch_and_tune`` as they are stopped, and again to their end; print both."""
+    app = load_file_module(APP)
+    print("\nOur own runs: accuracy at the advised stop beside that of the same training gone on to its end")
+    print("".ljust(34) + "stop at  of epochs   training: stop, end  cost   validation: stop, end  cost   why, accepted")
+    for now, end, step in SLIDES:
+        print(f"{'the slides':34}{step:7}{2000:11}{now:17.4f}, {end:.4f}{_lost(now, end):>6}")
+    for epochs in LENGTHS[:1] if quick else LENGTHS:
+        for number, run in enumerate(app.three_runs(epochs=epochs), 1):
+            _print_own(f"run {number} of at most {epochs} epochs", run, gone_on(app, run.config, epochs))
+
+
+def gone_on(app: Any, config: Mapping[str, Any], epochs: int) -> Mapping[str, list[float]]:
+    """Return the curves of a run of the app that nothing stops."""
+    from dhflow.monitor import KerasMonitor
+
+    train_data, validation = app.load_data()
+    # Watched as the other was, so that the same numbers are drawn in the same order.
+    monitor = KerasMonitor(probe=validation, data=train_data, batch_size=64, max_cost=float("inf"))
+    curves: Mapping[str, list[float]] = app.train(config, monitor, epochs=epochs)
+    return curves
+
+
+def _print_own(name: str, run: Any, whole: Mapping[str, list[float]]) -> None:
+    at, total = len(run.curves["loss"]), len(whole["loss"])
+    cells = ""
+    for metric in ("accuracy", "val_accuracy"):
+        now, end = run.curves[metric][-1], whole[metric][-1]
+        cells += f"{now:17.4f}, {end:.4f}{_lost(now, end):>6}"
+    why = ", ".join(each.rule for each in run.judgement.findings) or "nothing found"
+    said = f"{why}; {run.accepted or 'no advice'}"
+    same = np.allclose(run.curves["val_accuracy"], whole["val_accuracy"][:at])
+    print(f"{name:34}{at if at < total else 'none':>7}{total:11}{cells}   {said}{'' if same else ' (curves differ)'}")
+
+
+def _lost(now: float, end: float) -> str:
+    """Return by how much the end is better than the stop, relative to the end, as the slides have it."""
+    return f"{max(end - now, 0.0) / end:.1%}" if end > 0 else "-"
