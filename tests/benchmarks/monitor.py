@@ -3,8 +3,8 @@
     python tests/benchmarks/monitor.py [--quick] [--parts trend,alarms,stops,own,regret]
 
 Only the part ``own`` trains networks; the other curves are in ``shared/data``. All tables use the thresholds that
-dhflow ships. The trend's model is fitted anew for the first table, without the task and the settings that it is measured on;
-the other tables use the shipped one, which has seen TaskSet, and none of the runs of AlgoPerf and LCBench.
+dhflow ships. The trend's model is fitted anew for the first table, without the task and the settings that it is
+measured on; the other tables use the shipped one, which has seen TaskSet, and none of the runs of AlgoPerf and LCBench.
 """
 
 from __future__ import annotations

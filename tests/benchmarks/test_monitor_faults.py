@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from monitor_faults import Row, followed, look_at
+from monitor_faults import Row, context_of, followed, look_at
 from monitor_trainings import (
     BASE,
     DONE_BY_HAND,
@@ -20,7 +20,8 @@ from monitor_trainings import (
     train,
 )
 
-from dhflow.monitor import Light, Suggestion
+from dhflow.monitor import Light, Records, Suggestion, judge
+from dhflow.monitor.keeper import Keeper
 
 needs_keras = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 
@@ -86,6 +87,20 @@ def test_the_first_suggestion_that_can_be_carried_out_is():
     assert followed([words], BASE) is None
 
 
+def as_kept(records):
+    """Return a run as a history has it, with the detail of few of its epochs."""
+    curve = [each for each in records.readings if each.per == "epoch"]
+    keeper = Keeper()
+    rest = [each for each in records.readings if each.per == "batch"]
+    keeper.add([records.network, records.data, *rest, *records.tensors, *records.machine, *records.classes])
+    n_per_step = len(records.tensors) // len({each.step for each in records.tensors})
+    return Records.of([*curve, *keeper.brief(3 * n_per_step)])
+
+
+def rules_of(records, trained):
+    return [each.rule for each in judge(records, context_of(trained)).findings]
+
+
 @pytest.mark.slow
 @needs_keras
 @pytest.mark.parametrize("name", ["zero initialisation", "missing softmax", "inputs with NaN"])
@@ -95,6 +110,7 @@ def test_a_fault_is_found_and_named(name):
     assert row.seen.is_alarmed
     assert row.is_named
     assert not row.is_mended
+    assert rules_of(as_kept(trained.records), trained) == rules_of(trained.records, trained)
 
 
 @pytest.mark.slow
