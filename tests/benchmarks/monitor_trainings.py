@@ -161,6 +161,7 @@ DONE_BY_HAND: Mapping[str, Config] = {
 UNSEEN_BY_HAND: Mapping[str, Config] = {
     **DONE_BY_HAND,
     "clean_inputs": {"inputs": "scaled", "labels": "true"},
+    "clean_targets": {"labels": "true"},
     "less_weight_decay": {"l1": 0.03},
     "unfreeze": {"first_layer": "as the others"},
     "check_graph": {"first_layer": "as the others"},

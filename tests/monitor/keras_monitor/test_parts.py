@@ -215,6 +215,9 @@ def test_facts_of_inputs_and_classes():
     assert 10 < found.feature_std_ratio < 40  # 200 over the median, which is 10
     targets = data_facts(x, np.linspace(0, 2, 100), classes=False)
     assert (targets.target_mean, targets.class_counts) == (pytest.approx(1.0), ())
+    lost = data_facts(x, np.array([1.0, np.nan, 3.0, np.inf]), classes=False)
+    assert (lost.target_mean, lost.n_nonfinite_targets, targets.n_nonfinite_targets) == (2.0, 2, 0)
+    assert data_facts(x, np.full(4, np.nan)).n_nonfinite_targets == 4
 
 
 def test_classes_are_whole_numbers_or_one_hot_rows():
