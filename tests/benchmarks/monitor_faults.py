@@ -23,6 +23,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from monitor_trainings import (
@@ -32,6 +33,7 @@ from monitor_trainings import (
     HEALTHY,
     UNSEEN_BY_HAND,
     UNSEEN_FAULTS,
+    UNSEEN_HEALTHY,
     Config,
     Fault,
     Trained,
@@ -179,9 +181,20 @@ def print_faults(rows: Sequence[Row], title: str = "Faults") -> None:
     print(f"better by the first suggestion {_share(each.is_mended for each in repairable)} of the repairable (70 %)")
 
 
-def print_healthy(seen: Mapping[tuple[str, int], tuple[float, Seen]]) -> None:
+def healthy_runs(
+    recipes: Mapping[str, Mapping[str, Any]], seeds: Iterable[int]
+) -> dict[tuple[str, int], tuple[float, Seen]]:
+    """Train without a fault; return scores and what the rules said, by recipe and seed."""
+    found = {}
+    for name, seed in product(recipes, seeds):
+        trained = train(config_of(recipes[name]), seed)
+        found[name, seed] = trained.score, look_at(trained)
+    return found
+
+
+def print_healthy(seen: Mapping[tuple[str, int], tuple[float, Seen]], title: str = "Healthy runs") -> None:
     """Print which healthy runs were amber or red at any epoch."""
-    print("\nHealthy runs".ljust(35) + "runs  alarmed  score  by")
+    print(f"\n{title}".ljust(35) + "runs  alarmed  score  by")
     for name in dict.fromkeys(name for name, _ in seen):
         own = [each for (of, _), each in seen.items() if of == name]
         rules = dict.fromkeys(f"{rule} at {step}" for _, each in own for step, _, rule in each.alarms[:1])
@@ -205,12 +218,7 @@ def fault_table(*, quick: bool, seeds: int = 5) -> None:
     """Train the known kinds and the healthy ones, judge and print."""
     chosen = range(FIRST_SEED, FIRST_SEED + (1 if quick else seeds))
     print_faults([faulty_row(fault, seed) for fault in FAULTS for seed in chosen])
-    seen = {}
-    for name, changes in HEALTHY.items():
-        for seed in chosen:
-            trained = train(config_of(changes), seed)
-            seen[name, seed] = trained.score, look_at(trained)
-    print_healthy(seen)
+    print_healthy(healthy_runs(HEALTHY, chosen))
 
 
 def unseen_table(*, quick: bool, seeds: int = 5) -> None:
@@ -218,6 +226,7 @@ def unseen_table(*, quick: bool, seeds: int = 5) -> None:
     chosen = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + (1 if quick else min(seeds, 3)))
     rows = [faulty_row(fault, seed, UNSEEN_BY_HAND) for fault in UNSEEN_FAULTS for seed in chosen]
     print_faults(rows, "Unseen kinds")
+    print_healthy(healthy_runs(UNSEEN_HEALTHY, chosen), "Healthy runs of unseen kinds")
 
 
 PARTS: dict[str, Callable[..., None]] = {"known": fault_table, "unseen": unseen_table}

@@ -146,6 +146,20 @@ HEALTHY: Mapping[str, Mapping[str, Any]] = {
     "two classes, one output": {"data": "rings", "loss": "binary_crossentropy", "last_activation": "sigmoid"},
 }  # fmt: skip
 
+UNSEEN_HEALTHY: Mapping[str, Mapping[str, Any]] = {
+    "selu, LeCun's start": {"activation": "selu", "kernel_initializer": "lecun_normal", "learning_rate": 2e-3},
+    "swish, RMSprop": {"activation": "swish", "optimizer": "rmsprop", "learning_rate": 1e-3, "units": 64},
+    "softplus": {"activation": "softplus", "n_layers": 1, "units": 64},
+    "momentum of 0.97": {"optimizer": "momentum", "momentum": 0.97, "learning_rate": 0.005},
+    "batches of 16": {"batch_size": 16, "learning_rate": 1e-3},
+    "wide, dropout of 0.4": {"units": 128, "dropout": 0.4, "learning_rate": 2e-3},
+    "a little L1": {"l1": 1e-5, "units": 64},
+    "clusters, four layers": {"data": "clusters", "n_layers": 4, "l2": 1e-3, "learning_rate": 1e-3},
+    "regression, tanh": {"data": "waves", "loss": "mean_squared_error", "last_activation": "linear", "units": 64,
+                         "activation": "tanh", "kernel_initializer": "glorot_uniform"},
+}  # fmt: skip
+"""Healthy recipes that no threshold was chosen by."""
+
 DONE_BY_HAND: Mapping[str, Config] = {
     "last_layer": {"last_activation": "softmax", "loss": "sparse_categorical_crossentropy"},
     "normalise_inputs": {"inputs": "scaled"},

@@ -14,6 +14,7 @@ from monitor_trainings import (
     HEALTHY,
     UNSEEN_BY_HAND,
     UNSEEN_FAULTS,
+    UNSEEN_HEALTHY,
     config_of,
     make_data,
     make_network,
@@ -51,7 +52,8 @@ def test_data_have_the_fault_in_training_alone():
 def test_unseen_kinds_are_others():
     assert len(UNSEEN_FAULTS) >= 6
     assert all(set(each.config) <= set(BASE) for each in UNSEEN_FAULTS)
-    assert all(set(each) <= set(BASE) for each in UNSEEN_BY_HAND.values())
+    assert all(set(each) <= set(BASE) for each in (*UNSEEN_BY_HAND.values(), *UNSEEN_HEALTHY.values()))
+    assert not any(dict(each) in map(dict, HEALTHY.values()) for each in UNSEEN_HEALTHY.values())
     known = [dict(each.config) for each in FAULTS]
     assert not any(dict(each.config) in known for each in UNSEEN_FAULTS)
 
