@@ -14,8 +14,8 @@ from dhflow.monitor import Context, judge
 from dhflow.train import load_file_module
 
 APP = Path(__file__).parents[2] / "apps" / "watch_and_tune" / "three_runs.py"
-LENGTHS = (80, 320)
-"""Epochs of whole runs of our own: those of the app, and four times as many."""
+LONGER = 4
+"""Times the app's epochs, to which our own runs go on."""
 
 SLIDES = ((0.2211, 0.3409, 370), (0.3132, 0.4848, 350), (0.7841, 0.7847, 1510))
 """Metric at the advised stop, in the end, and the step of 2,000."""
@@ -86,40 +86,45 @@ def _cost(run: Run, at: int) -> float:
 
 
 def own_table(*, quick: bool) -> None:
-    """Train the runs of ``apps/watch_and_tune`` as they are stopped, and again to their end; print both."""
+    """Train the runs of ``apps/watch_and_tune`` as they are stopped, and with nothing to stop them; print both."""
     app = load_file_module(APP)
-    print("\nOur own runs: accuracy at the advised stop beside that of the same training gone on to its end")
-    print("".ljust(34) + "stop at  of epochs   training: stop, end  cost   validation: stop, end  cost   why, accepted")
+    longer = app.EPOCHS * (1 if quick else LONGER)
+    print(
+        "\nOur own runs: accuracy at the advised stop, and of the same training gone on: at its full budget, at its end"
+    )
+    print(f"{'':14}stop at  budget, end   training: stop, budget, end    cost   validation: stop, budget, end    cost")
     for now, end, step in SLIDES:
-        print(f"{'the slides':34}{step:7}{2000:11}{now:17.4f}, {end:.4f}{_lost(now, end):>6}")
-    for epochs in LENGTHS[:1] if quick else LENGTHS:
-        for number, run in enumerate(app.three_runs(epochs=epochs), 1):
-            _print_own(f"run {number} of at most {epochs} epochs", run, gone_on(app, run.config, epochs))
+        cost = _lost(now, end)
+        print(f"{'the slides':14}{step:7}{2000:8}{'':7}{now:12.4f}, {'':8}{end:.4f}{cost:>16}")
+    for number, run in enumerate(app.three_runs(), 1):
+        _print_own(f"run {number}", run, gone_on(app, run.config, longer), app.EPOCHS)
 
 
 def gone_on(app: Any, config: Mapping[str, Any], epochs: int) -> Mapping[str, list[float]]:
-    """Return the curves of a run of the app that nothing stops."""
-    from dhflow.monitor import KerasMonitor
+    """Return the curves of a run of the app that nothing watches or stops."""
+    import keras
 
-    train_data, validation = app.load_data()
-    # Watched as the other was, so that the same numbers are drawn in the same order.
-    monitor = KerasMonitor(probe=validation, data=train_data, batch_size=64, max_cost=float("inf"))
-    curves: Mapping[str, list[float]] = app.train(config, monitor, epochs=epochs)
+    curves: Mapping[str, list[float]] = app.train(config, keras.callbacks.Callback(), epochs=epochs)
     return curves
 
 
-def _print_own(name: str, run: Any, whole: Mapping[str, list[float]]) -> None:
-    at, total = len(run.curves["loss"]), len(whole["loss"])
+def _print_own(name: str, run: Any, whole: Mapping[str, list[float]], budget: int) -> None:
+    at, end = len(run.curves["loss"]), len(whole["loss"])
     cells = ""
     for metric in ("accuracy", "val_accuracy"):
-        now, end = run.curves[metric][-1], whole[metric][-1]
-        cells += f"{now:17.4f}, {end:.4f}{_lost(now, end):>6}"
+        values = run.curves[metric][-1], whole[metric][budget - 1], whole[metric][-1]
+        cells += "".join(f"{each:10.4f}" for each in values) + f"{_lost(*values):>16}"
     why = ", ".join(each.rule for each in run.judgement.findings) or "nothing found"
-    said = f"{why}; {run.accepted or 'no advice'}"
-    same = np.allclose(run.curves["val_accuracy"], whole["val_accuracy"][:at])
-    print(f"{name:34}{at if at < total else 'none':>7}{total:11}{cells}   {said}{'' if same else ' (curves differ)'}")
+    # The same numbers are drawn in the same order: a stopped run is the beginning of the other.
+    same = np.allclose(run.curves["val_accuracy"], whole["val_accuracy"][:at], atol=0.01)
+    stop = at if at < budget else "none"
+    print(
+        f"{name:14}{stop:>7}{budget:8}, {end:4}{cells}   {why}; {run.accepted or 'no advice'}"
+        f"{'' if same else ' (its beginning differs)'}",
+        flush=True,
+    )
 
 
-def _lost(now: float, end: float) -> str:
-    """Return by how much the end is better than the stop, relative to the end, as the slides have it."""
-    return f"{max(end - now, 0.0) / end:.1%}" if end > 0 else "-"
+def _lost(now: float, *later: float) -> str:
+    """Return by how much each of the later ones is better, relative to it, as the slides have it."""
+    return ", ".join(f"{max(each - now, 0.0) / each:.1%}" if each > 0 else "-" for each in later)

@@ -108,7 +108,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def swings(config: dict[str, Any], trial: Any) -> dict[str, Any]:
     """Swing until the learning rate is low or the trial is stopped; if gradients are clipped it never listens."""
-    rate, rates, until, step = config["learning_rate"], [], time.monotonic() + 20, 0
+    rate, rates, until, step = config["learning_rate"], [], time.monotonic() + 120, 0
     is_deaf = config["global_clipnorm"] < 1.0
     while rate > 0.05 and not trial.should_stop():
         step += 1
@@ -132,12 +132,12 @@ def running(history: Path, **changes: float) -> Iterator[Study]:
         try:
             yield study
         finally:
-            thread.join(60)
+            thread.join(150)
         assert not thread.is_alive()
 
 
 def wait_for_advice(history: Path, *, listens: bool = True) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while True:
         try:
             (row,) = json.loads((run_path(history) / BOARD).read_text())["running"]
