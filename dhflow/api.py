@@ -66,15 +66,7 @@ def search(
     >>> len(result), abs(result.best.config["x"]) < 0.5
     (20, True)
     """
-    if isinstance(objective, Problem):
-        if space is not None:
-            raise SearchError("a Problem brings its own space: leave `space` out")
-        what: SearchSpace | Problem = objective
-        function = None
-    elif space is None:
-        raise SearchError("search(objective, space): the search space is missing")
-    else:
-        what, function = space, objective
+    what, function = what_to_search(objective, space)
     with Study(
         what,
         direction=direction,
@@ -86,6 +78,25 @@ def search(
         constraints=constraints,
     ) as study:
         return study.run(function, **options)
+
+
+def what_to_search(
+    objective: Callable[..., Any] | str | Problem, space: SearchSpace | None
+) -> tuple[SearchSpace | Problem, Callable[..., Any] | str | None]:
+    """Return what the first two arguments of :func:`search` say: what a study is made of, and what it runs.
+
+    Raises
+    ------
+    SearchError
+        If the space is missing, or there twice.
+    """
+    if isinstance(objective, Problem):
+        if space is not None:
+            raise SearchError("a Problem brings its own space: leave `space` out")
+        return objective, None
+    if space is None:
+        raise SearchError("search(objective, space): the search space is missing")
+    return space, objective
 
 
 def search_app(objective: Any, space: Any = None, **options: Any) -> Future[Result]:

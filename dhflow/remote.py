@@ -6,27 +6,29 @@ there, and goes on when the notebook is closed; progress and history are fetched
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from dhflow.api import load, search
+from dhflow.api import load, what_to_search
 from dhflow.errors import DhflowError, ExecutionError, HistoryError, SearchError
 from dhflow.flow import globus
 from dhflow.flow.preparation import is_parsl_app
-from dhflow.flow.settings import RunSettings
+from dhflow.flow.settings import DEFAULT_SITE
+from dhflow.flow.site import check_site_arguments
 from dhflow.history.disk import write_whole
 from dhflow.problem import Problem
-from dhflow.remote_worker import ask_to_stop, fetch_part, look, run_search
+from dhflow.remote_worker import ask_to_stop, drop_copy, fetch_part, look, run_search
 from dhflow.result import Result
+from dhflow.study import Study
 from dhflow.train.ship import make_source
 from dhflow.train.user_module import modules_under, pickled_by_value, user_folder
 
@@ -37,7 +39,12 @@ ANSWER_S = 60.0
 """An endpoint that is awake answers within a second or two; one whose workers have to start takes longer."""
 
 POLL_S = 5.0
-_OWN = frozenset({"objective", "space", "history", "options"})
+
+_LOCAL = ("observers", "progress")
+"""Options of ``search`` for the process that calls it."""
+
+_OF_STUDY = ("direction", "searcher", "searcher_options", "seed", "constraints")
+"""Options of ``search`` that are its study's; ``resume`` is about the history on the other side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,8 @@ def submit_search(
         For the endpoint.
     **options
         Of :func:`dhflow.search`, meant for that side: ``site="inside_job"`` for the nodes of the job in which the
-        endpoint's workers run, ``site="laptop"`` (the default) for the one machine, ``max_trials=…``, ….
+        endpoint's workers run, ``site="laptop"`` (the default) for the one machine, ``max_trials=…``, …; without
+        ``observers`` and ``progress``, which are of this process.
 
     Returns
     -------
@@ -101,8 +109,8 @@ def submit_search(
 
     Raises
     ------
-    SearchError
-        If an option is unknown, cannot travel, or `history` is no path that means the same everywhere there.
+    SearchError, SiteError
+        If an option is unknown, wrong or cannot travel, or `history` is no path that means the same everywhere there.
     ExecutionError
         If the objective cannot be sent.
 
@@ -116,7 +124,7 @@ def submit_search(
         result = run.result()
     """
     _check_path(history)
-    _check_options(options)
+    options = _checked_options(objective, space, options)
     with_endpoint = _Connection.to(endpoint, executor, user_endpoint_config)
     try:
         packed = _packed(objective, space, options, globus.TASK_LIMIT_BYTES if with_endpoint.is_globus else None)
@@ -242,18 +250,29 @@ class RemoteSearch:
         HistoryError
             If there is no history there yet, it cannot be read, or the copy cannot be written.
         """
-        first = self._connection.call(fetch_part, self.history, timeout_s=timeout_s)
-        data = bytearray(first["data"])
-        while len(data) < first["size"]:
-            part = self._connection.call(fetch_part, self.history, first["name"], len(data), timeout_s=timeout_s)
-            data += part["data"]
+        name = uuid.uuid4().hex
+        try:
+            data = self._fetch(name, timeout_s)
+        except HistoryError:  # which leaves no copy there
+            raise
+        except BaseException:
+            self._connection.send(drop_copy, self.history, name)
+            raise
         target = Path(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, bytes(data))
+            write_whole(target, data)
         except OSError as error:
             raise HistoryError(f"{target} cannot be written: {error}") from error
         return target
+
+    def _fetch(self, name: str, timeout_s: float) -> bytes:
+        data, size = bytearray(), 1
+        while len(data) < size:
+            part = self._connection.call(fetch_part, self.history, name, len(data), timeout_s=timeout_s)
+            data += part["data"]
+            size = part["size"]
+        return bytes(data)
 
     def done(self) -> bool:
         """Tell whether the search has ended; of one that was found, by asking."""
@@ -365,6 +384,12 @@ class _Connection:
             globus.refuse_fatal(error)
             raise _error_of(error, self.name) from error
 
+    def send(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function there if that can still be done; nobody waits for it."""
+        if not self.is_closed:
+            with suppress(Exception):
+                self.executor.submit(function, *arguments)
+
     def close(self) -> None:
         if self.owns and not self.is_closed:
             self.is_closed = True
@@ -382,12 +407,31 @@ def _check_path(history: str) -> None:
         raise SearchError(f"history must be an absolute path on the other side, or begin with ~, not {history!r}")
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    for name in ("observers", "progress"):
+def _checked_options(
+    objective: Callable[..., Any] | str | Problem, space: SearchSpace | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options to send, after the errors that the search there would raise of them."""
+    for name in _LOCAL:
         if options.get(name):
             raise SearchError(f"{name} cannot be sent along: ask with progress()")
-    known = set(inspect.signature(search).parameters) - _OWN
-    RunSettings.of({name: value for name, value in options.items() if name not in known})  # type: ignore[arg-type]
+    sent = {name: value for name, value in options.items() if name not in _LOCAL}
+    _check_site(sent.get("site", DEFAULT_SITE), sent.get("site_set") or {})
+    what, function = what_to_search(objective, space)
+    of_study = {name: value for name, value in sent.items() if name in _OF_STUDY}
+    of_run: Any = {name: value for name, value in sent.items() if name not in (*_OF_STUDY, "resume")}
+    with Study(what, **of_study) as study:
+        study.open_session(function, of_run)
+    return sent
+
+
+def _check_site(site: object, arguments: Mapping[str, Any]) -> None:
+    if isinstance(site, str) and PurePosixPath(site).suffix != ".py":
+        check_site_arguments(site, arguments)
+    elif isinstance(site, Executor) or type(site).__name__ == "DataFlowKernel":
+        raise SearchError(
+            f"site cannot be a {type(site).__name__}, whose workers are this process's: give a site's name, the path "
+            "of a site file on the other side, or a parsl.Config"
+        )
 
 
 def _packed(

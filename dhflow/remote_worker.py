@@ -6,12 +6,14 @@ They take and return plain values, for any executor that carries those. Paths ar
 from __future__ import annotations
 
 import pickle
-import uuid
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.api import load, search
-from dhflow.errors import DhflowError
+from dhflow.errors import DhflowError, HistoryError
 from dhflow.flow.run_directory import owner_of, run_path
 from dhflow.flow.standing import Standing
 from dhflow.history import copy_history, exists
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 5_000_000
 """So much of a history travels at once; Globus Compute carries 10 MiB after base64."""
+
+FORGOTTEN_S = 600.0
+"""A copy from which nothing was read for so long is one whose fetch was broken off."""
 
 STOP_REASON = "stopped from afar"
 _STOP, _FETCH = "stop", "fetch"
@@ -114,34 +119,69 @@ def _best(result: Result) -> dict[str, Any]:
     return {} if best is None else {"best": best.values[objective.name], "best_config": dict(best.config)}
 
 
-def fetch_part(history: str, name: str | None = None, offset: int = 0) -> dict[str, Any]:
+def fetch_part(history: str, name: str, offset: int = 0) -> dict[str, Any]:
     """Return a part of a whole copy of a history, which is made for the first part and removed with the last.
 
     Parameters
     ----------
     history : str
-    name : str, optional
-        Of the copy, as the first part said.
+    name : str
+        Of the copy; one for each fetch.
     offset : int
 
     Returns
     -------
     dict
-        The ``data``, the copy's ``name`` and ``size`` in bytes.
+        The ``data``, and the copy's ``size`` in bytes.
+
+    Raises
+    ------
+    HistoryError
+        If there is no history, or the copy was removed because nobody asked for its next part.
     """
     path = _path(history)
-    folder = run_path(path) / _FETCH
-    if name is None:
-        name = uuid.uuid4().hex
-        copy_history(path, folder / name)
-    copy = folder / name
-    size = copy.stat().st_size
-    with copy.open("rb") as file:
-        file.seek(offset)
-        data = file.read(CHUNK_BYTES)
+    copy = _copy_path(path, name)
+    if offset == 0:
+        _remove_forgotten(copy.parent)
+        copy_history(path, copy)
+    try:
+        size = copy.stat().st_size
+        with copy.open("rb") as file:
+            file.seek(offset)
+            data = file.read(CHUNK_BYTES)
+    except FileNotFoundError:
+        raise HistoryError(
+            f"the copy of {history} is gone: no part of it was fetched for {FORGOTTEN_S:g} s; fetch it again"
+        ) from None
     if offset + len(data) >= size:
         copy.unlink()
-    return {"name": name, "size": size, "data": data}
+    else:
+        copy.touch()  # it is still wanted
+    return {"size": size, "data": data}
+
+
+def drop_copy(history: str, name: str) -> None:
+    """Remove the copy of a fetch that is broken off; it may be gone already."""
+    _copy_path(_path(history), name).unlink(missing_ok=True)
+
+
+def _copy_path(history: Path, name: str) -> Path:
+    return run_path(history) / _FETCH / name
+
+
+def _remove_forgotten(folder: Path) -> None:
+    """Remove the copies of broken fetches whose caller could not say so, and folders in which one was being made."""
+    if not folder.is_dir():
+        return
+    for each in folder.iterdir():
+        # Another fetch may remove its own meanwhile.
+        with suppress(OSError):
+            if time.time() - each.stat().st_mtime < FORGOTTEN_S:
+                continue
+            if each.is_dir():
+                shutil.rmtree(each)
+            else:
+                each.unlink()
 
 
 def _path(history: str) -> Path:

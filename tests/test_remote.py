@@ -9,18 +9,18 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dhflow import Budget, Float, Problem, SearchSpace, load
-from dhflow.errors import ExecutionError, HistoryError, SearchError
+from dhflow.errors import ExecutionError, HistoryError, SearchError, SiteError
 from dhflow.flow.run_directory import run_path
 from dhflow.history import copy_history
 from dhflow.remote import Progress, find_search, submit_search
-from dhflow.remote_worker import run_search
+from dhflow.remote_worker import FORGOTTEN_S, fetch_part, run_search
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
 THREADS = {"site": "laptop", "site_set": {"executor": "threads", "workers": 2}, "searcher": "random"}
@@ -130,20 +130,59 @@ def test_what_the_search_raises_there_is_raised_here(elsewhere: Executor, tmp_pa
     assert run.progress().n_failed >= 3
 
 
-def test_a_history_larger_than_one_answer(elsewhere: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Here(Executor):
-        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-            future: Future[Any] = Future()
-            future.set_result(fn(*args, **kwargs))
-            return future
+class Here(Executor):
+    """Answers in this process, up to a number of parts of a history."""
 
+    def __init__(self, n_parts: int = 10**6) -> None:
+        self.n_parts = n_parts
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if fn is not fetch_part or self.n_parts:
+            self.n_parts -= fn is fetch_part
+            future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@pytest.fixture
+def of_many_parts(elsewhere: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give the history of a search, which travels in several parts."""
     history = history_of(tmp_path)
     run = submit_search(lambda config: config["x"], SPACE, executor=elsewhere, history=history, max_trials=5, **THREADS)
     run.result(timeout_s=30)
     monkeypatch.setattr("dhflow.remote_worker.CHUNK_BYTES", 1_000)
-    copy = find_search(history, executor=Here()).fetch_history(tmp_path / "copy.h5")
+    return history
+
+
+def copies_of(history: str) -> list[str]:
+    return [each.name for each in Path(f"{history}.run", "fetch").iterdir()]
+
+
+def test_a_history_larger_than_one_answer(of_many_parts: str, tmp_path: Path) -> None:
+    copy = find_search(of_many_parts, executor=Here()).fetch_history(tmp_path / "copy.h5")
     assert copy.stat().st_size > 5_000
     assert len(load(copy)) == 5
+    assert not copies_of(of_many_parts)
+
+
+def test_a_fetch_that_is_broken_off_leaves_no_copy(of_many_parts: str, tmp_path: Path) -> None:
+    with pytest.raises(ExecutionError, match="does not answer"):
+        find_search(of_many_parts, executor=Here(2)).fetch_history(tmp_path / "copy.h5", timeout_s=0.05)
+    assert not copies_of(of_many_parts)
+    assert not (tmp_path / "copy.h5").exists()
+
+
+def test_what_a_killed_fetch_left_is_removed_by_the_next(of_many_parts: str, tmp_path: Path) -> None:
+    fetch_part(of_many_parts, "forgotten")
+    fetch_part(of_many_parts, "another")
+    being_made = run_path(Path(of_many_parts)) / "fetch" / "third.abc"
+    being_made.mkdir()
+    for each in (being_made, being_made.with_name("forgotten")):
+        os.utime(each, (time.time() - 2 * FORGOTTEN_S,) * 2)
+    find_search(of_many_parts, executor=Here()).fetch_history(tmp_path / "copy.h5")
+    assert copies_of(of_many_parts) == ["another"]
+    with pytest.raises(HistoryError, match=r"copy of .*h\.h5 is gone.*fetch it again"):
+        fetch_part(of_many_parts, "forgotten", 1_000)
 
 
 def test_without_a_history_there_is_nothing_to_fetch(elsewhere: Executor, tmp_path: Path) -> None:
@@ -187,11 +226,31 @@ def test_a_search_that_is_lost_says_where_its_trials_are(tmp_path: Path) -> None
         ({"executor": "e", "max_trial": 3}, "did you mean 'max_trials'"),
         ({"executor": "e", "max_trials": None}, "would never end"),
         ({"executor": "e", "progress": True}, "cannot be sent along"),
+        ({"executor": "e", "observers": [object()]}, "observers cannot be sent along"),
+        ({"executor": "e", "searcher": "randon"}, "did you mean 'random'"),
+        ({"executor": "e", "searcher": "random", "searcher_options": {"kapa": 1}}, "kapa"),
+        ({"executor": "e", "direction": "up"}, "up"),
+        ({"executor": "e", "direction": {"a": "minimize", "b": "minimize"}, "target": 0.5}, "one objective"),
+        ({"executor": "e", "stoppers": ["medium"]}, "medium"),
+        ({"executor": "e", "site": "laptob"}, "did you mean 'laptop'"),
+        ({"executor": "e", "site_set": {"executor": "fibres"}}, "executor must be"),
+        ({"executor": "e", "site": "slurm", "site_set": {"node": 2}}, "did you mean 'nodes'"),
+        ({"executor": "e", "site": ThreadPoolExecutor()}, "site cannot be a ThreadPoolExecutor.*name"),
+        ({"executor": "e", "space": None}, "space is missing"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_sent(arguments: dict[str, Any], match: str) -> None:
-    with pytest.raises(SearchError, match=match):
-        submit_search(lambda config: 0.0, SPACE, **{"history": "/h.h5", "max_trials": 3, **arguments})
+    arguments = {"space": SPACE, "history": "/h.h5", "max_trials": 3, **arguments}
+    with pytest.raises((SearchError, SiteError), match=match):
+        submit_search(lambda config: 0.0, **arguments)
+
+
+def test_what_is_of_this_process_and_asks_for_nothing_is_not_sent(elsewhere: Executor, tmp_path: Path) -> None:
+    nothing: dict[str, Any] = {"observers": (), "progress": False, **THREADS}
+    run = submit_search(
+        lambda config: config["x"], SPACE, executor=elsewhere, history=history_of(tmp_path), max_trials=3, **nothing
+    )
+    assert len(run.result(timeout_s=30)) == 3
 
 
 def test_an_objective_that_cannot_be_sent_names_what_it_captures(elsewhere: Executor) -> None:

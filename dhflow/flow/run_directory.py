@@ -4,6 +4,7 @@
 
     owner.json                     who runs the study now: host, process id, when it began
     stop                           left by somebody who wants a remote search to end (dhflow.remote)
+    fetch/<name>                   a copy of the history while it is fetched from afar (dhflow.remote)
     commands/                      commands from other processes, and their replies (dhflow.flow.command_files)
     watch.json                     what the watcher shows of running trials (dhflow.flow.watcher)
     channel_keys.json              keys of the running session's ZeroMQ channel, for the owner's eyes alone
@@ -17,18 +18,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import socket
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, Literal
 
+from dhflow.history.owner import is_alive, read_owner, this_process
 from dhflow.monitor.control import Control, control_to_line
 from dhflow.train.attempt_directory import CONTROLS, STOP
 from dhflow.train.worker_notes import NOTES
 from dhflow.trial import Trial, TrialStatus
+
+OWNER = "owner.json"
+"""Says who runs the study."""
 
 KEYS = "channel_keys.json"
 """Where the clients' keys of a ZeroMQ channel lie while a session runs."""
@@ -61,8 +63,7 @@ class RunDirectory:
         shutil.rmtree(self.workers.parent, ignore_errors=True)
         for each in (self.objectives, self.workers):
             each.mkdir(parents=True, exist_ok=True)
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        (self.path / "owner.json").write_text(json.dumps(owner))
+        (self.path / OWNER).write_text(json.dumps(this_process()))
         self._trials = str(self.path / "trials")
 
     def attempt(self, trial_id: int, number: int) -> str:
@@ -102,7 +103,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Say that nobody owns the study any more; remove what only a running session needs."""
-        for name in ("owner.json", KEYS):
+        for name in (OWNER, KEYS):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.workers.parent, ignore_errors=True)
         if self.is_temporary:
@@ -111,25 +112,9 @@ class RunDirectory:
 
 def owner_of(history: Path) -> dict[str, Any] | None:
     """Return who runs the study of a history now: host, process id, when it began; None if nobody does."""
-    try:
-        found = json.loads((run_path(history) / "owner.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and _may_live(found) else None
-
-
-def _may_live(owner: dict[str, Any]) -> bool:
-    """Tell whether a process may be alive; one on another host cannot be asked."""
-    pid = owner.get("pid")
-    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    owner = read_owner(run_path(history) / OWNER)
+    # One on another host cannot be asked.
+    return owner if owner and is_alive(owner) is not False else None
 
 
 def run_path(history: Path) -> Path:

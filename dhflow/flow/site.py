@@ -93,6 +93,17 @@ def site_summary(name_or_path: str | Path) -> str:
     return (_load_file(_find(name_or_path)).__doc__ or "").strip().partition("\n")[0]
 
 
+def check_site_arguments(name_or_path: str | Path, arguments: Mapping[str, Any]) -> None:
+    """Check the names and types of a site's arguments; what they mean where the site is, it says itself there.
+
+    Raises
+    ------
+    SiteError
+        As :func:`load_site`.
+    """
+    check_arguments(str(name_or_path), _make_config_of(_find(name_or_path)), arguments)
+
+
 def check_arguments(site: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return `arguments` as `function` wants them.
 

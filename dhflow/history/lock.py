@@ -11,13 +11,14 @@ import fcntl
 import json
 import logging
 import os
-import socket
-import time
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dhflow.errors import HistoryLockedError
+from dhflow.history.owner import is_alive, is_this_process, read_owner, this_process
 
 logger = logging.getLogger(__name__)
 
@@ -89,14 +90,14 @@ def _flock(fd: int, lock: Path, history: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = _read_holder(lock)
+        holder = read_owner(lock)
         if error.errno in _BUSY:
             raise HistoryLockedError(
                 f"{history} is being written to by {_describe(holder)}; wait until that has ended"
             ) from error
         if error.errno not in _UNSUPPORTED:
             raise
-        if _is_alive(holder):
+        if is_alive(holder):  # only a process of this host can be asked
             raise HistoryLockedError(
                 f"{history} is being written to by {_describe(holder)} (as {lock} says: "
                 "this file system has no locks; remove that file if it is out of date)"
@@ -107,38 +108,15 @@ def _flock(fd: int, lock: Path, history: Path) -> None:
 
 
 def _sign(fd: int) -> None:
-    text = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()})
     os.ftruncate(fd, 0)
-    os.pwrite(fd, text.encode(), 0)
+    os.pwrite(fd, json.dumps(this_process()).encode(), 0)
 
 
-def _read_holder(lock: Path) -> dict[str, object]:
-    try:
-        holder = json.loads(lock.read_text())
-    except (OSError, ValueError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
-
-
-def _describe(holder: dict[str, object]) -> str:
+def _describe(holder: Mapping[str, Any]) -> str:
     if "pid" not in holder:
         return "another process"
-    mine = holder == {**holder, "host": socket.gethostname(), "pid": os.getpid()}
-    return f"process {holder['pid']} on {holder.get('host')}" + (" (this one)" if mine else "")
-
-
-def _is_alive(holder: dict[str, object]) -> bool:
-    # Only what says to be on this host can be asked.
-    pid = holder.get("pid")
-    if not isinstance(pid, int) or holder.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    mine = " (this one)" if is_this_process(holder) else ""
+    return f"process {holder['pid']} on {holder.get('host')}{mine}"
 
 
 _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()

@@ -4,7 +4,9 @@
 
 Threads and the HighThroughputExecutor on this machine; and a private Slurm of two nodes on this machine, where
 ``slurmctld`` and the test beds (``../shared/testbeds``) are there. Its "nodes" share this machine's cores, so what is
-read there is the overhead, not the speed.
+read there is the overhead, not the speed. And Globus Compute: the real SDK and a real endpoint of two workers, over a
+stand-in for the web service, in the environment that ``make globus`` builds; what the way through the Internet adds is
+not in it.
 """
 
 from __future__ import annotations
@@ -12,10 +14,9 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import importlib.util
 import os
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,15 +25,26 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from loop_overhead import Meter, noop, raw_round, search_round, wait_for_workers
 
 from dhflow import Float, Integer, SearchSpace, load_site, search
 
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "sites"))
+
+import local_services as local  # noqa: E402 - found by the path above
+
 SPACE = SearchSpace({"x": Float(0.0, 1.0), "y": Float(1e-5, 1.0, log=True), "n": Integer(1, 100)})
-BACKENDS = ("threads", "processes", "slurm")
+BACKENDS = ("threads", "processes", "slurm", "globus")
 PARTS = ("overhead", "utilisation", "faults")
 N_NODES, PER_NODE = 2, 2
+ENDPOINT_VENV = ROOT / ".venv-endpoint"
+ENDPOINT = "DHFLOW_BENCH_ENDPOINT"
+"""Variable that names the endpoint which runs, also to the scripts that are started here."""
+
+N_AT_ENDPOINT = local.WORKERS["max_workers_per_node"]
 
 
 class Stopwatch:
@@ -57,6 +69,7 @@ def main() -> None:
     parser.add_argument("--backends", default=",".join(BACKENDS))
     parser.add_argument("--parts", default=",".join(PARTS))
     chosen = parser.parse_args()
+    outer = dict(os.environ)
     # Parsl starts its worker pool by name, also where this environment is not activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parent), *filter(None, sys.path)])
@@ -66,6 +79,9 @@ def main() -> None:
         "faults": print_faults,
     }
     for backend in chosen.backends.split(","):
+        if backend == "globus" and importlib.util.find_spec("globus_compute_endpoint") is None:
+            run_where_endpoints_are(chosen.parts, chosen.quick, outer)
+            continue
         with surroundings(backend) as missing:
             for name in chosen.parts.split(","):
                 if missing:
@@ -74,17 +90,29 @@ def main() -> None:
                 parts[name](backend, chosen.quick)
 
 
+def run_where_endpoints_are(parts: str, quick: bool, environment: dict[str, str]) -> None:
+    """Measure Globus Compute with the Python that has an endpoint's packages, which hold back others of ours."""
+    python = ENDPOINT_VENV / "bin" / "python"
+    if not python.exists() or Path(sys.prefix) == ENDPOINT_VENV:
+        print(f"globus: left out, there is no endpoint in {ENDPOINT_VENV.name} (make globus builds it)", flush=True)
+        return
+    options = ["--backends", "globus", "--parts", parts, *(["--quick"] if quick else [])]
+    subprocess.run([str(python), __file__, *options], env=environment, check=False)
+
+
 def line(what: str, figure: str, aim: str = "") -> None:
     """Print a row."""
     print(f"{what:58} {figure:28} {aim}".rstrip(), flush=True)
 
 
 def site_of(backend: str, workers: int, folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return a site and its arguments, for so many workers."""
+    """Return a site and its arguments, for so many workers; an endpoint has its own, and gets so many trials."""
     if backend == "slurm":
         per_node = max(1, workers // N_NODES)
         asked = {"queue": "debug", "nodes": N_NODES, "trials_per_node": per_node, "walltime": "00:10:00"}
         return "slurm", {**asked, "poll_s": 2, "heartbeat_s": 2, "run_dir": str(folder / "parsl")}
+    if backend == "globus":
+        return "globus", {"endpoint": os.environ[ENDPOINT], "cap": workers, "run_dir": str(folder / "parsl")}
     return "laptop", {"executor": backend, "workers": workers, "run_dir": str(folder / "parsl")}
 
 
@@ -96,6 +124,9 @@ def print_overhead(backend: str, quick: bool) -> None:
     import parsl
 
     workers, n_trials, n_rounds = 4, 300 if quick else 1_000, 2 if quick else 5
+    given = f"{workers} workers"
+    if backend == "globus":  # where a result alone takes half a second
+        given, n_trials, n_rounds = f"{workers} at once", n_trials // 5, 2 if quick else 3
     with tempfile.TemporaryDirectory(prefix="dhflow-bench-") as folder:
         name, arguments = site_of(backend, workers, Path(folder))
         kernel = parsl.DataFlowKernel(load_site(name, **arguments))
@@ -108,7 +139,7 @@ def print_overhead(backend: str, quick: bool) -> None:
                 rates.append((1e3 / ours.per_trial()["wall"], 1e3 / raw.per_trial()["wall"]))
         finally:
             kernel.cleanup()
-    line(f"{backend}: no-op trials per second, {workers} workers", spread([ours for ours, _ in rates[1:]], "{:.0f}"))
+    line(f"{backend}: no-op trials per second, {given}", spread([ours for ours, _ in rates[1:]], "{:.0f}"))
     line("  raw Parsl tasks per second", spread([raw for _, raw in rates[1:]], "{:.0f}"))
     line("  rate over raw Parsl's", spread([ours / raw for ours, raw in rates[1:]], "{:.2f}"))
 
@@ -121,20 +152,18 @@ def print_utilisation(backend: str, quick: bool) -> None:
     import parsl
 
     search(noop, SPACE, site="laptop", site_set={"executor": "threads"}, searcher="ambs", max_trials=40)  # loads scipy
-    few, many = (N_NODES * PER_NODE, N_NODES * PER_NODE) if backend == "slurm" else (2, 16)
-    for workers in sorted({few, many}):
+    cases = cases_of(backend)
+    for workers, n_at_once in cases:
         with tempfile.TemporaryDirectory(prefix="dhflow-bench-") as folder:
-            name, arguments = site_of(backend, workers, Path(folder))
+            name, arguments = site_of(backend, n_at_once, Path(folder))
             kernel = parsl.DataFlowKernel(load_site(name, **arguments))
             try:
                 if backend != "threads":
                     wait_for_workers(kernel, folder, workers)
-                for trial_s, aim in ((0.25, 0.93), (1.0, 0.97)):
-                    share = busy(kernel, workers, trial_s, 6.0 if quick else 25.0, Path(folder))
-                    wanted = f">= {aim}" if (backend, workers) == ("processes", 16) else ""
-                    line(f"{backend}: {workers} workers, trials of {trial_s:g} s: utilisation", f"{share:.3f}", wanted)
+                print_busy(backend, kernel, workers, n_at_once, 6.0 if quick else 25.0, Path(folder))
             finally:
                 kernel.cleanup()
+    few = cases[0][0]
     starts = [start_to_first(backend, few) for _ in range(1 if quick else 3)]
     raw = [raw_start_to_first(backend, few) for _ in starts]
     aim = "< 5 s" if backend == "processes" else ""
@@ -142,8 +171,27 @@ def print_utilisation(backend: str, quick: bool) -> None:
     line("  of raw Parsl, with the same site", spread(raw, "{:.1f} s"))
 
 
-def busy(kernel: Any, workers: int, trial_s: float, seconds: float, folder: Path) -> float:
-    """Return how busy a search keeps the workers of a kernel."""
+def cases_of(backend: str) -> list[tuple[int, int]]:
+    """Return with how many workers a backend is measured, and how many trials they get at once."""
+    if backend == "slurm":
+        return [(N_NODES * PER_NODE, N_NODES * PER_NODE)]
+    if backend == "globus":  # while a result is on its way home its worker is idle, unless another trial waits there
+        return [(N_AT_ENDPOINT, n * N_AT_ENDPOINT) for n in (1, 2, 4)]
+    return [(2, 2), (16, 16)]
+
+
+def print_busy(backend: str, kernel: Any, workers: int, n_at_once: int, seconds: float, folder: Path) -> None:
+    """Print how busy searches of short trials keep the workers of a kernel."""
+    for trial_s, aim in ((0.25, 0.93), (1.0, 0.97)):
+        n_trials = int(workers * seconds / trial_s)
+        share = busy(kernel, n_at_once, trial_s, n_trials, folder) * n_at_once / workers
+        wanted = f">= {aim}" if (backend, workers) == ("processes", 16) else ""
+        given = f", {n_at_once} trials at once" if n_at_once != workers else ""
+        line(f"{backend}: {workers} workers{given}, trials of {trial_s:g} s: utilisation", f"{share:.3f}", wanted)
+
+
+def busy(kernel: Any, n_at_once: int, trial_s: float, n_trials: int, folder: Path) -> float:
+    """Return how busy a search keeps as many workers as it has trials at once."""
 
     def sleeps(config: dict[str, Any]) -> float:
         time.sleep(trial_s)
@@ -153,10 +201,10 @@ def busy(kernel: Any, workers: int, trial_s: float, seconds: float, folder: Path
         sleeps,
         SPACE,
         site=kernel,
-        workers=workers,
+        workers=n_at_once,
         searcher="ambs",
         seed=1,
-        max_trials=int(workers * seconds / trial_s),
+        max_trials=n_trials,
         history=folder / f"{trial_s}.h5",
     )
     assert result.utilisation is not None
@@ -291,36 +339,39 @@ def until_exit(backend: str) -> float:
 @contextlib.contextmanager
 def surroundings(backend: str) -> Iterator[str]:
     """Start what a backend needs; give why it cannot be had, or ""."""
-    if backend != "slurm":
-        yield ""
-        return
-    roots = Path(__file__).resolve().parents
-    script = next(
-        (each / "shared/testbeds/mini_slurm.sh" for each in roots if (each / "shared/testbeds").is_dir()), None
-    )
-    if script is None or shutil.which("slurmctld") is None or os.geteuid() != 0:
-        yield "the private Slurm needs root, the test beds and `apt-get install slurm-wlm`"
-        return
-    with tempfile.TemporaryDirectory(prefix="dhflow-slurm-", ignore_cleanup_errors=True) as folder:
-        environment = {**os.environ, "MINI_SLURM_PORT": str(_free_ports())}
-        command = ["bash", str(script)]
-        run: dict[str, Any] = {"env": environment, "capture_output": True, "timeout": 60}
-        subprocess.run([*command, "start", folder, str(N_NODES), "4"], check=False, **run)
-        os.environ["SLURM_CONF"] = f"{folder}/slurm.conf"
+    start = {"slurm": slurm, "globus": endpoint}.get(backend, contextlib.nullcontext)
+    missing = ""
+    with contextlib.ExitStack() as running:
         try:
-            yield ""
-        finally:
-            subprocess.run(["scancel", "--user=root"], capture_output=True, timeout=30, check=False)
-            subprocess.run([*command, "stop", folder], check=False, **run)
-            del os.environ["SLURM_CONF"]
+            running.enter_context(start())
+        except local.MissingBedError as error:
+            missing = str(error)
+        yield missing
 
 
-def _free_ports() -> int:
-    for base in range(32_000, 36_000, 100):
-        with socket.socket() as probe:
-            if all(probe.connect_ex(("127.0.0.1", base + i)) for i in (0, 1, 11, 12)):
-                return base
-    raise RuntimeError("no free ports for a private Slurm")
+@contextlib.contextmanager
+def slurm() -> Iterator[None]:
+    """Run a private Slurm."""
+    with tempfile.TemporaryDirectory(prefix="dhflow-slurm-", ignore_cleanup_errors=True) as folder:
+        port = local.free_ports(32_000)
+        with local.private_slurm(local.find_beds(), Path(folder), n_nodes=N_NODES, n_cpus=4, port=port):
+            yield
+
+
+@contextlib.contextmanager
+def endpoint() -> Iterator[None]:
+    """Run an endpoint of Globus Compute, and all that lies between it and the SDK."""
+    local.check_compute_packages()
+    beds = local.find_beds()
+    with tempfile.TemporaryDirectory(prefix="dhflow-globus-", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        with (
+            local.message_queue(beds, folder / "rabbit") as queue,
+            local.compute_service(beds, queue, folder),
+            local.running_endpoint(folder, beds, 1) as identifier,
+            mock.patch.dict(os.environ, {ENDPOINT: identifier}),
+        ):
+            yield
 
 
 def spread(values: list[float], form: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from watched_search import WatchedSearch, wait_until
+from watched_search import PROBLEM, WatchedSearch, wait_until
 
 from dhflow.trial import Trial, TrialStatus
 
@@ -165,6 +165,30 @@ def test_blocks_drain_and_the_search_goes_on_in_new_ones(watched: WatchedSearch)
     trials = is_complete(watched, process, 140)
     assert n_lost(trials) == 0
     assert len({each.pid for each in watched.notes}) > 4, "one block was enough"
+
+
+def test_blocks_that_slurm_ends_at_their_walltime_cost_what_ran_on_them(tmp_path: Path) -> None:
+    """Without ``longest_trial_s`` nothing drains: Slurm's own SIGTERM and SIGKILL meet running trials."""
+    hurry = tmp_path / "hurry"
+    problem = PROBLEM.replace("{trial_s!r}", f"0.1 if os.path.exists({str(hurry)!r}) else {{trial_s!r}}")
+    with WatchedSearch(tmp_path, trial_s=2.0, problem=problem).cleaned_up() as watched:
+        process = watched.search("--max-trials", 200, *site("walltime=00:01:00"))
+        watched.wait_for_ended(4)
+        wait_until(lambda: len(running_blocks()) == 2, 10.0, lambda: said("squeue"))
+        first = running_blocks()
+        # Slurm looks for jobs that are over their time twice a minute.
+        wait_until(lambda: not {*first} & {*running_blocks()}, 100.0, lambda: said("squeue"))
+        hurry.touch()  # what is left of the trials proves no more
+        trials = is_complete(watched, process, 200)
+        assert all("JobState=TIMEOUT" in said("scontrol", "show", "job", each) for each in first)
+    lost = [each for trial in trials for each in trial.attempts[:-1]]
+    assert 1 <= len(lost) <= 4 * 2
+    assert {each.failure.kind for each in lost if each.failure} == {"TrialLostError"}
+    assert len({each.pid for each in watched.notes}) >= 8, "no block took the place of those that were ended"
+    left = [each.time_left_s for each in watched.notes if each.time_left_s is not None]
+    assert len(left) == len(watched.notes)
+    assert max(left) < 60.0
+    assert min(left) < 10.0
 
 
 def test_a_search_inside_a_job_ends_before_it_and_is_resumed(watched: WatchedSearch) -> None:
