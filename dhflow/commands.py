@@ -33,7 +33,7 @@ TIMEOUT_S = 30.0
 
 
 def advise(history: str | Path, trial_id: int, *, space: SearchSpace | None = None) -> Advice:
-    """Return what is found about a trial and what is suggested.
+    """Return what is found about a trial now, what is suggested, and what was found earlier and holds no longer.
 
     Parameters
     ----------
@@ -56,7 +56,12 @@ def advise(history: str | Path, trial_id: int, *, space: SearchSpace | None = No
 
 
 def accept(
-    history: str | Path, suggestion: str, *, space: SearchSpace | None = None, timeout_s: float = TIMEOUT_S
+    history: str | Path,
+    suggestion: str,
+    *,
+    running: bool = False,
+    space: SearchSpace | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> int | None:
     """Do what was suggested: enqueue the changed config, or stop the trial.
 
@@ -65,6 +70,9 @@ def accept(
     history : path
     suggestion : str
         Trial and name: ``"17/clip_gradients"``.
+    running : bool
+        No new trial: the trial itself goes on with the suggested learning rate, from its next epoch on. The
+        suggestion may change nothing else, and the trial must run and listen to its channel.
     space : SearchSpace, optional
         To check the config with when nobody runs the study; the history's own by default.
     timeout_s : float
@@ -73,22 +81,23 @@ def accept(
     Returns
     -------
     int or None
-        The new trial's id; None if the trial was stopped.
+        The new trial's id; None if the trial was stopped or changed.
 
     Raises
     ------
     SearchError
         If it is not suggested, no machine can do it, or the owner does not answer.
     """
-    path = Path(history)
+    path = _owned(history) if running else Path(history)
     trial_id, name = parse_suggestion(suggestion)
     if owner_of(path) is not None:
-        asked = CommandTaken(time.time(), "accept", trial_id, who(), {"suggestion": name})
+        arguments = {"suggestion": name, "running": True} if running else {"suggestion": name}
+        asked = CommandTaken(time.time(), "accept", trial_id, who(), arguments)
         return _trial_in(_send(path, asked, timeout_s))
     record = load_record(path)
     known = space or space_of(record)
-    findings = advice_on(path, record, trial_id, known).findings
-    command = accepting(record.trials[trial_id], name, findings, known, origin=who())
+    advice = advice_on(path, record, trial_id, known)
+    command = accepting(record.trials[trial_id], name, advice.given, known, origin=who())
     if command.command == "stop":
         raise SearchError(f"nobody runs {path}: trial {trial_id} does not run, so it cannot be stopped")
     if not has_space(record):

@@ -17,9 +17,10 @@ class Steered:
 
     _session: Session | None
 
-    def accept(self, suggestion: str) -> None:
+    def accept(self, suggestion: str, *, running: bool = False) -> None:
         """Do what the monitor suggested for a trial of the running session, such as ``"17/clip_gradients"``.
 
+        With `running` the trial itself goes on with the suggested learning rate, in place of a new trial.
         Returns at once; what cannot be done is logged. From another process, or of a study that does not run:
         :func:`dhflow.commands.accept`.
 
@@ -31,7 +32,8 @@ class Steered:
         from dhflow.flow.advice import parse_suggestion
 
         trial_id, name = parse_suggestion(suggestion)
-        self._command(CommandTaken(time.time(), "accept", trial_id, "study", {"suggestion": name}))
+        arguments = {"suggestion": name, "running": True} if running else {"suggestion": name}
+        self._command(CommandTaken(time.time(), "accept", trial_id, "study", arguments))
 
     def stop_trial(self, trial_id: int) -> None:
         """Ask one running trial to end, and go on with the search; safe from any thread and from an observer.

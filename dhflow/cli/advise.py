@@ -17,7 +17,7 @@ from dhflow.cli.option import Verb
 def command(history: Path, *, trial_id: int | None, as_json: bool) -> None:
     """Say what is found about a trial of HISTORY, and what to do; `dhflow accept` does it.
 
-    HISTORY may also be the file of a single run.
+    What was found earlier and holds no longer comes last. HISTORY may also be the file of a single run.
     """
     from dhflow.cli.watching import advice_lines
     from dhflow.commands import advise
@@ -31,7 +31,12 @@ def command(history: Path, *, trial_id: int | None, as_json: bool) -> None:
         trial_id = next(iter(trials))
     advice = advise(history, trial_id)
     if as_json:
-        findings = [finding_to_json(each) for each in advice.findings]
-        click.echo(json.dumps({"trial": trial_id, "light": advice.light.value, "findings": findings}, indent=2))
+        data = {
+            "trial": trial_id,
+            "light": advice.light.value,
+            "findings": [finding_to_json(each) for each in advice.findings],
+            "earlier": [finding_to_json(each) for each in advice.earlier],
+        }
+        click.echo(json.dumps(data, indent=2))
     else:
         click.echo("\n".join(advice_lines(advice, history)))

@@ -30,6 +30,7 @@ from dhflow.trial import TrialSource
 
 if TYPE_CHECKING:
     from dhflow.history.event import SessionEnded, SessionStarted
+    from dhflow.history.monitor_event import CommandTaken
     from dhflow.result import Result
     from dhflow.trial import Attempt, Trial, TrialFailure
 
@@ -95,6 +96,7 @@ def one_trial(result: Result, trial: Trial) -> None:
     for attempt in trial.attempts:
         _attempt(result, trial, attempt)
     _findings(result, trial)
+    _commands(result, trial)
     _curve(result, trial)
 
 
@@ -255,6 +257,34 @@ def _findings(result: Result, trial: Trial) -> None:
         for each in found:
             click.echo(f"  {each.finding['severity']}, step {each.finding.get('step', 0)}: {each.finding['text']}")
         click.echo(f"  advice: {shlex.join(['dhflow', 'advise', str(result.history), '--trial', str(trial.trial_id)])}")
+
+
+def _commands(result: Result, trial: Trial) -> None:
+    from dhflow.history import read_commands
+
+    every = [] if result.history is None else read_commands(result.history)
+    mine = [each for each in every if each.trial_id == trial.trial_id]
+    if mine:
+        _heading("what was asked of it")
+        for each in mine:
+            click.echo(f"  {_when(each.at)} {_asked(each)}, by {each.origin}: {_became(each.reply)}")
+
+
+def _asked(command: CommandTaken) -> str:
+    arguments = command.arguments
+    what = command.command
+    if what == "control":
+        what = " ".join([str(arguments.get("control", "")), format_value(arguments.get("value", ""))]).rstrip()
+    if what == "accept":
+        what = "a new trial with " + format_config(arguments.get("changes", {}))
+    suggestion = arguments.get("suggestion")
+    return what if suggestion is None else f"{what} ({suggestion})"
+
+
+def _became(reply: dict[str, Any]) -> str:
+    if "error" in reply:
+        return f"refused, {reply['error']}"
+    return f"trial {reply['trial']}" if "trial" in reply else "sent"
 
 
 def _curve(result: Result, trial: Trial) -> None:

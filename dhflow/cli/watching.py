@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dhflow.flow.advice import has_space, judged_now, read_board, shown_of, suggestions_of
+from dhflow.flow.applying import changes_rate_only
 from dhflow.flow.text import format_value
 from dhflow.history import load_record, read_records
 from dhflow.monitor.finding import Finding, Light, finding_from_json, light_of
@@ -162,9 +163,10 @@ def table_of(lines: Sequence[Line]) -> Table:
 
 def advice_lines(advice: Advice, history: Path) -> list[str]:
     """Return all that is found about a trial, with its evidence and how to follow the advice."""
+    running = ", running" if advice.is_live else ""
+    lines = [f"trial {advice.trial_id}: {advice.light.value}{running}"]
     if not advice.findings:
-        return [f"trial {advice.trial_id}: green, nothing was found"]
-    lines = [f"trial {advice.trial_id}: {advice.light.value}" + (", running" if advice.is_live else "")]
+        lines[0] += ", nothing is found now" if advice.earlier else ", nothing was found"
     for finding in advice.findings:
         lines += ["", f"{finding.severity.value}: {finding.text}"]
         evidence = ", ".join(f"{name} {_plain(value)}" for name, value in finding.evidence.items() if value != [])
@@ -173,7 +175,13 @@ def advice_lines(advice: Advice, history: Path) -> list[str]:
         for each in finding.suggestions:
             lines.append(f"  suggested: {each.text}" + (f" - {each.expected}" if each.expected else ""))
             if each.action in ("change", "stop"):
-                lines.append(f"    dhflow accept {history} {advice.trial_id}/{each.name}")
+                accept = f"    dhflow accept {history} {advice.trial_id}/{each.name}"
+                lines.append(accept)
+                if advice.listens and changes_rate_only(each):
+                    lines.append(f"{accept} --running   (the trial itself, from its next epoch on)")
+    if advice.earlier:
+        lines += ["", "found earlier, and holding no longer:"]
+        lines += [f"  {each.severity.value} at step {each.step}: {each.text}" for each in advice.earlier]
     return lines
 
 

@@ -17,9 +17,19 @@ from dhflow.flow.siblings import Siblings
 from dhflow.history import read_findings, read_measurements, read_records
 from dhflow.history.event import StudyRecord
 from dhflow.history.monitor_event import CommandTaken
-from dhflow.monitor.finding import Finding, Light, Suggestion, by_severity, finding_from_json, light_of
+from dhflow.monitor.finding import (
+    Finding,
+    Light,
+    Severity,
+    Suggestion,
+    by_severity,
+    finding_from_json,
+    is_graver,
+    light_of,
+)
 from dhflow.monitor.record import Records
-from dhflow.monitor.rules import judge
+from dhflow.monitor.rules import Judgement, explained_by, judge
+from dhflow.monitor.stopper import STOPPER
 from dhflow.monitor.surroundings import context_of
 from dhflow.monitor.trend.judgement import Trend
 from dhflow.trial import Measurement, Trial, TrialStatus
@@ -41,16 +51,22 @@ class Advice:
     ----------
     trial_id : int
     findings : tuple of Finding
-        The gravest first.
+        What holds now, the gravest first: the last judgement.
     trend : Trend, optional
     is_live : bool
         It runs, and its owner has said so just now.
+    listens : bool
+        It runs and has asked for controls: it can take another learning rate.
+    earlier : tuple of Finding
+        Warnings and critical findings of before that hold no longer, each as it was when it was found.
     """
 
     trial_id: int
     findings: tuple[Finding, ...]
     trend: Trend | None = None
     is_live: bool = False
+    listens: bool = False
+    earlier: tuple[Finding, ...] = ()
 
     @property
     def light(self) -> Light:
@@ -61,6 +77,11 @@ class Advice:
     def suggestions(self) -> tuple[Suggestion, ...]:
         """What is suggested, the most promising first, each name once."""
         return suggestions_of(self.findings)
+
+    @property
+    def given(self) -> tuple[Finding, ...]:
+        """All that was advised: what holds no longer may be followed too, by whoever wants to."""
+        return (*self.findings, *self.earlier)
 
 
 def suggestions_of(findings: Iterable[Finding]) -> tuple[Suggestion, ...]:
@@ -113,7 +134,8 @@ def shown_of(history: Path, trial_id: int) -> dict[str, Any] | None:
 def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSpace | None = None) -> Advice:
     """Return what is advised about a trial: from its watcher while it runs, else from the history.
 
-    What the history's watcher had no time to judge is judged now, from what is kept of the trial.
+    A history says what was found and when, not that it went away: a trial that has ended is judged anew from what is
+    kept of it.
 
     Raises
     ------
@@ -123,15 +145,56 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
         If the history cannot be read.
     """
     trial = known_trial(record, trial_id)
+    kept = read_findings(history, trial_id)
+    last = max((each.attempt for each in kept), default=0)
+    recorded = [finding_from_json(each.finding) for each in kept if each.attempt == last]
     shown = shown_of(history, trial_id)
     if shown is not None:
-        return Advice(trial_id, tuple(map(finding_from_json, shown.get("findings", ()))), is_live=True)
-    kept = read_findings(history, trial_id)
-    if not kept:
-        return judged_now(history, record, trial, space)
-    last = max(each.attempt for each in kept)
-    newest = {each.rule: each for each in (finding_from_json(e.finding) for e in kept if e.attempt == last)}
-    return Advice(trial_id, by_severity(newest.values()))
+        if shown.get("attempt") != last:
+            recorded = []
+        holding = _with_stops(map(finding_from_json, shown.get("findings", ())), recorded)
+        listens = bool(shown.get("listens"))
+        return Advice(trial_id, holding, is_live=True, listens=listens, earlier=_gone(recorded, holding))
+    records = read_records(history, trial_id)
+    if not records.readings:  # nobody can tell what has become of it
+        return Advice(trial_id, by_severity({each.rule: each for each in recorded}.values()))
+    judgement = _judge(history, record, trial, records, space)
+    found = judgement.findings
+    if not has_space(record):
+        found = _of_single_run(trial, recorded, records, found)
+    elif space is None:
+        # Suggestions that the search's own space has checked, and no others.
+        checked = {each.rule: each for each in recorded}
+        found = tuple(checked.get(each.rule, each) for each in found)
+    holding = _with_stops(found, recorded)
+    return Advice(trial_id, holding, judgement.trend, earlier=_gone(recorded, holding))
+
+
+def _with_stops(found: Iterable[Finding], recorded: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings with those for which stoppers have ended the trial: they were acts, and stay true."""
+    return by_severity([*(each for each in recorded if each.rule.startswith(STOPPER)), *found])
+
+
+def _of_single_run(
+    trial: Trial, recorded: Sequence[Finding], records: Records, judged: Sequence[Finding]
+) -> tuple[Finding, ...]:
+    """Return what holds of a single run: its file has findings as they were last seen, by rules that knew more."""
+    last = {each.rule: each for each in recorded if each.step >= records.last_step}
+    if trial.is_finished and recorded:
+        return tuple(last.values())
+    return (*last.values(), *(each for each in judged if each.rule not in last))
+
+
+def _gone(recorded: Iterable[Finding], holding: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the gravest finding of each rule that holds no longer, or not as gravely, and is no part of another."""
+    now, explained = {each.rule: each for each in holding}, explained_by(holding)
+    gone: dict[str, Finding] = {}
+    for each in recorded:
+        if each.severity is Severity.NOTE or each.rule in explained:
+            continue
+        if all(other is None or is_graver(each, other) for other in (now.get(each.rule), gone.get(each.rule))):
+            gone[each.rule] = each
+    return by_severity(gone.values())
 
 
 def judged_now(history: Path, record: StudyRecord, trial: Trial, space: SearchSpace | None = None) -> Advice:
@@ -139,12 +202,16 @@ def judged_now(history: Path, record: StudyRecord, trial: Trial, space: SearchSp
     records = read_records(history, trial.trial_id)
     if not records.readings:
         return Advice(trial.trial_id, ())
+    judgement = _judge(history, record, trial, records, space)
+    return Advice(trial.trial_id, judgement.findings, judgement.trend)
+
+
+def _judge(history: Path, record: StudyRecord, trial: Trial, records: Records, space: SearchSpace | None) -> Judgement:
     siblings = Siblings()
     for other, rows in curves_of(history):
         if other in record.trials:
             siblings.add_ended(record.trials[other], rows)
-    judgement = judge(records, _context(record, trial, records, siblings, space))
-    return Advice(trial.trial_id, judgement.findings, judgement.trend)
+    return judge(records, _context(record, trial, records, siblings, space))
 
 
 def curves_of(history: Path, n_newest: int = 200) -> list[tuple[int, list[Measurement]]]:
@@ -219,6 +286,22 @@ def parse_suggestion(text: str) -> tuple[int, str]:
     return int(number), name
 
 
+def offered(trial: Trial, name: str, findings: Sequence[Finding]) -> tuple[Suggestion, str]:
+    """Return a suggestion by its name, and the text of the finding that it comes from.
+
+    Raises
+    ------
+    SearchError
+        If nothing of that name is suggested.
+    """
+    every = suggestions_of(findings)
+    found = next((each for each in every if each.name == name), None)
+    if found is None:
+        listed = ", ".join(each.name for each in every) or "nothing"
+        raise SearchError(f"{name!r} is not suggested for trial {trial.trial_id}; suggested: {listed}")
+    return found, next((each.text for each in findings if found in each.suggestions), "")
+
+
 def accepting(
     trial: Trial, name: str, findings: Sequence[Finding], space: SearchSpace | None, *, origin: str
 ) -> CommandTaken:
@@ -231,12 +314,7 @@ def accepting(
     SpaceError
         If the changed config does not lie in the space.
     """
-    offered = suggestions_of(findings)
-    found = next((each for each in offered if each.name == name), None)
-    if found is None:
-        listed = ", ".join(each.name for each in offered) or "nothing"
-        raise SearchError(f"{name!r} is not suggested for trial {trial.trial_id}; suggested: {listed}")
-    reason = next((each.text for each in findings if found in each.suggestions), "")
+    found, reason = offered(trial, name, findings)
     if found.action == "stop":
         return CommandTaken(time.time(), "stop", trial.trial_id, origin, {"suggestion": name, "text": reason})
     if found.action != "change":

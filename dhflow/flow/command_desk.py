@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from dhflow.errors import DhflowError
 from dhflow.flow.advice import accepting, advice_on
+from dhflow.flow.applying import applying
 from dhflow.flow.command_files import CommandInbox
+from dhflow.flow.watched import Watched
 from dhflow.history.event import StudyRecord
 from dhflow.history.monitor_event import CommandTaken
 from dhflow.monitor.finding import Finding
@@ -64,6 +66,8 @@ class CommandDesk:
     findings : mapping
         What was found of trials last, likewise.
     study : WatchedStudy
+    watched : callable, optional
+        From the number of a running trial to what it has recorded; None where nothing has come.
     """
 
     def __init__(
@@ -74,12 +78,14 @@ class CommandDesk:
         trials: Mapping[int, Trial],
         findings: Mapping[int, Sequence[Finding]],
         study: WatchedStudy,
+        watched: Callable[[int], Watched | None] = lambda _: None,
     ) -> None:
         self._inbox = inbox
         self._post = post
         self._trials = trials
         self._findings = findings
         self._study = study
+        self._watched = watched
 
     def look(self) -> None:
         """Take the commands that have come."""
@@ -118,7 +124,10 @@ class CommandDesk:
                 raise LookupError(f"there is no trial {command.trial_id}")
             name = str(command.arguments.get("suggestion", ""))
             trial = self._trials[number]
-            made = accepting(trial, name, self._advised(trial), space, origin=command.origin)
+            if command.arguments.get("running"):
+                made = applying(trial, name, self._advised(trial), self._watched(number), origin=command.origin)
+            else:
+                made = accepting(trial, name, self._advised(trial), space, origin=command.origin)
             return replace(made, command_id=command.command_id)
         if command.command == "add":
             config = command.arguments["config"]
@@ -131,7 +140,7 @@ class CommandDesk:
         if trial.trial_id in self._findings or self._study.history is None:
             return list(self._findings.get(trial.trial_id, ()))
         record = StudyRecord(self._study.record.header, trials=dict(self._trials))
-        return list(advice_on(self._study.history, record, trial.trial_id, self._study.space).findings)
+        return list(advice_on(self._study.history, record, trial.trial_id, self._study.space).given)
 
 
 def _text(error: Exception) -> str:

@@ -15,8 +15,9 @@ READ_BYTES = 2 << 20
 MOST_REPORTS, MOST_DETAIL = 400, 400
 """Lines that are parsed of one look."""
 
+_FACTS = (b'{"record":"network"', b'{"record":"data"', b'{"record":"listening"')
 _NOT_FINITE = (b"nan", b"inf", b"NaN", b"Inf")
-_MOST_NOT_FINITE = 40
+_MOST_ODD = 40
 
 
 class Tail:
@@ -72,7 +73,7 @@ def chosen(lines: Sequence[bytes]) -> list[bytes]:
     """Return those of many lines that are worth parsing, in their order.
 
     All of few; else an even sample of the reports with the last one and the first that are not finite, and the newest
-    detail.
+    facts and detail.
     """
     if len(lines) <= min(MOST_REPORTS, MOST_DETAIL):
         return list(lines)
@@ -80,7 +81,8 @@ def chosen(lines: Sequence[bytes]) -> list[bytes]:
     detail = [i for i, each in enumerate(are_detail) if each][-MOST_DETAIL:]
     reports = [i for i, each in enumerate(are_detail) if not each]
     if len(reports) > MOST_REPORTS:
-        odd = [i for i in reports if any(word in lines[i] for word in _NOT_FINITE)][:_MOST_NOT_FINITE]
+        odd = [i for i in reports if any(word in lines[i] for word in _NOT_FINITE)][:_MOST_ODD]
+        odd += [i for i in reports if lines[i].startswith(_FACTS)][-_MOST_ODD:]
         stride = -(-len(reports) // MOST_REPORTS)
         reports = [*reports[::stride], reports[-1], *odd]
     return [lines[i] for i in sorted({*detail, *reports})]

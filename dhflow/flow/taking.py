@@ -31,7 +31,8 @@ def _meta(command: CommandTaken) -> Mapping[str, Any]:
 def control_in(command: CommandTaken) -> Control:
     """Return the control that ``control`` asks for; raises DhflowError if it is none."""
     arguments = command.arguments
-    return Control(arguments.get("control", ""), arguments.get("value"), str(arguments.get("reason", "")))
+    reason = arguments.get("reason", arguments.get("text", ""))
+    return Control(arguments.get("control", ""), arguments.get("value"), str(reason))
 
 
 def why_not(trial_id: int | None, known: Mapping[int, Trial]) -> JsonDict:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dhflow.monitor.finding import Finding, Light, Severity, finding_to_json
 from dhflow.monitor.keeper import Keeper
-from dhflow.monitor.record import Reading, Record
+from dhflow.monitor.record import Listening, Reading, Record
 from dhflow.monitor.rules import Judgement
 from dhflow.trial import Trial
 
@@ -39,6 +39,10 @@ class Watched:
         self.is_stopping = False
         self.keeper_is_home = False
         """Whether its records came home with the result, and are in the history."""
+        self.listens = False
+        """Whether it has asked for controls."""
+        self.asked_rate: float | None = None
+        """The last learning rate that it was asked to take."""
         self.heard_at = self.judged_at = time.monotonic()
         self._is_new = self._is_given_up = False
         self._recorded: set[tuple[str, Severity]] = set()
@@ -48,6 +52,7 @@ class Watched:
         every = list(records)
         if every:
             self.keeper.add(every)
+            self.listens = self.listens or any(isinstance(each, Listening) for each in every)
             self.heard_at = time.monotonic()
             self._is_new = True
 
@@ -113,6 +118,7 @@ class Watched:
             "curve": [_json_number(each) for each in series.values[::-1][::stride][::-1].tolist()],
             "findings": [] if judgement is None else [finding_to_json(each) for each in judgement.findings],
             "stopping": self.is_stopping,
+            "listens": self.listens,
         }
 
 

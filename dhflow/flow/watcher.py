@@ -33,6 +33,7 @@ from dhflow.monitor.control import Control
 from dhflow.monitor.finding import Finding, finding_from_json
 from dhflow.monitor.line import from_json, to_json
 from dhflow.monitor.rules import judge
+from dhflow.monitor.stopper import STOPPER
 from dhflow.monitor.surroundings import context_of
 from dhflow.train.attempt_directory import RECORDS
 from dhflow.trial import Trial, TrialSource, TrialStatus
@@ -121,6 +122,7 @@ class Watcher:
             trials=self._trials,
             findings=self._findings,
             study=study,
+            watched=lambda trial_id: self._running[trial_id].watched if trial_id in self._running else None,
         )
         self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
         self._tried = {_tried_by(each) for each in study.record.trials.values()}
@@ -252,8 +254,8 @@ class Watcher:
                 self._take_home(trial_id, attempt, records)
             case FindingMade(trial_id, attempt, _, finding):
                 self._remember(trial_id, finding_from_json(finding))
-            case CommandTaken() if event.command_id:
-                self._desk.reply(event)
+            case CommandTaken():
+                self._take_command(event)
 
     def _take_end(self, event: AttemptEnded) -> None:
         running = self._running.pop(event.trial_id, None)
@@ -281,6 +283,13 @@ class Watcher:
         if running.watched is not None:
             self._ended.append(running.watched)
             del self._ended[:-_MOST_ENDED]
+
+    def _take_command(self, event: CommandTaken) -> None:
+        running = None if event.trial_id is None else self._running.get(event.trial_id)
+        if running is not None and running.watched is not None and event.reply.get("sent"):
+            running.watched.asked_rate = event.arguments.get("value", running.watched.asked_rate)
+        if event.command_id:
+            self._desk.reply(event)
 
     def _take_home(self, trial_id: int, attempt: int, records: Iterable[Mapping[str, Any]]) -> None:
         for each in self._ended:
@@ -374,7 +383,7 @@ class Watcher:
         self._maybe_try(trial, judgement.findings, is_over=is_over)
 
     def _stop(self, trial: Trial, reason: Finding) -> CommandTaken:
-        origin = reason.rule if reason.rule.startswith("stopper:") else f"policy:{self._study.policy.adapt}"
+        origin = reason.rule if reason.rule.startswith(STOPPER) else f"policy:{self._study.policy.adapt}"
         return CommandTaken(
             time.time(), "stop", trial.trial_id, origin, {"rule": reason.rule, "text": reason.text, "step": reason.step}
         )

@@ -137,7 +137,7 @@ class _Rows:
                         row = (trial_id, attempt, record.step, record.time, name, shape, *place)
                         self.of["arrays"].append(row)
                         self._numbers += numbers
-                case _:
+                case Reading() | MachineRecord() | WorstSample():
                     self.of["measurements"] += (
                         (trial_id, attempt, record.step, record.time, name, value)
                         for name, value in _numbers_of(record)

@@ -37,7 +37,8 @@ def write_run(
         An older file is replaced.
     records : Records
     findings : iterable of (float, Finding)
-        With the time of each, UTC epoch seconds.
+        With the time of each, UTC epoch seconds; as it was last seen. Of a run that has ended, one of an earlier
+        step than the last holds no longer.
     metric : str
         What the run is judged by; its best value is the trial's.
     direction : {"minimize", "maximize"}

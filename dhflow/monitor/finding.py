@@ -114,6 +114,11 @@ def light_of(findings: Iterable[Finding]) -> Light:
     return (Light.RED, Light.AMBER, Light.GREEN)[worst]
 
 
+def is_graver(finding: Finding, other: Finding) -> bool:
+    """Tell whether a finding matters more than another."""
+    return _ORDER[finding.severity] < _ORDER[other.severity]
+
+
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings, the gravest first, otherwise in their order."""
     return tuple(sorted(findings, key=lambda each: _ORDER[each.severity]))

@@ -18,6 +18,7 @@ from dhflow.monitor.record import (
     ClassRecord,
     DataFacts,
     Layer,
+    Listening,
     MachineRecord,
     NetworkFacts,
     Reading,
@@ -34,6 +35,7 @@ RECORD_TYPES: Mapping[str, type[Any]] = {
     "worst": WorstSample,
     "network": NetworkFacts,
     "data": DataFacts,
+    "listening": Listening,
 }
 _NAMES = {each: name for name, each in RECORD_TYPES.items()}
 _NOT_FINITE = {"nan", "inf", "-inf", "NaN", "Infinity", "-Infinity"}

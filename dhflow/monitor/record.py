@@ -235,7 +235,7 @@ class DataFacts:
     input_max_abs : float
     feature_std_ratio : float
         Greatest over median standard deviation among the features that vary.
-    n_nonfinite_inputs : int
+    n_nonfinite_inputs, n_nonfinite_targets : int
     class_counts : tuple of int
         Empty for regression.
     target_mean, target_std : float
@@ -252,9 +252,17 @@ class DataFacts:
     class_counts: tuple[int, ...] = ()
     target_mean: float = math.nan
     target_std: float = math.nan
+    n_nonfinite_targets: int = 0
 
 
-Record = Reading | TensorRecord | MachineRecord | ClassRecord | WorstSample | NetworkFacts | DataFacts
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The run has asked for controls, so that it will hear of another learning rate. It is no part of a history."""
+
+    time: float = 0.0
+
+
+Record = Reading | TensorRecord | MachineRecord | ClassRecord | WorstSample | NetworkFacts | DataFacts | Listening
 
 
 @dataclass(frozen=True, slots=True, eq=False)

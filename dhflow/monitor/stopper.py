@@ -22,6 +22,9 @@ from dhflow.monitor.rules.base import found, shown
 from dhflow.monitor.rules.machine import TimeLimits, out_of_time
 from dhflow.monitor.rules.siblings import chance_to_beat
 
+STOPPER = "stopper:"
+"""What the rules of stoppers' findings begin with."""
+
 
 @runtime_checkable
 class Stopper(Protocol):
@@ -200,4 +203,4 @@ def first_stop(stoppers: Sequence[Stopper], records: Records, context: Context) 
 
 def _stop(name: str, why: str, evidence: object, records: Records, *, probability: float = 1.0) -> Finding:
     made = found(Severity.CRITICAL, why, evidence, [advice.stop(why)], probability=probability)  # type: ignore[arg-type]
-    return replace(made, rule=f"stopper:{name}", family="stopper", source="stoppers", step=records.last_step)
+    return replace(made, rule=f"{STOPPER}{name}", family="stopper", source="stoppers", step=records.last_step)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from dhflow.monitor.control import Control, control_from_line
 from dhflow.monitor.keeper import Keeper
 from dhflow.monitor.line import to_line
-from dhflow.monitor.record import DataFacts, NetworkFacts, Reading, Record
+from dhflow.monitor.record import DataFacts, Listening, NetworkFacts, Reading, Record
 from dhflow.train.attempt_directory import CONTROLS, STOP
 from dhflow.train.records_file import RecordsFile
 
@@ -36,8 +36,13 @@ BURST_BYTES = 2 << 20
 POLL_INTERVAL_S = 0.1
 """Least time between two looks for controls: a program may ask at every batch."""
 
+EPOCH_POLL_INTERVAL_S = 0.01
+"""The same once an epoch was reported: controls reach a run within an epoch that lasts so long."""
+
 MAX_WAITING = 4_000
 """Records of detail that wait to be sent."""
+
+_FACTS = (NetworkFacts, DataFacts, Listening)
 
 
 class Sink(Protocol):
@@ -151,6 +156,8 @@ class WorkerChannel:
         self.watch = watch
         self.stop: Control | None = None
         """The control that asked for the trial's end, once it came."""
+        self.is_epoch_over = False
+        """Whether an epoch was reported since the last look for controls."""
         self._sink = sink
         self._report = report
         self._lock = lock or threading.RLock()
@@ -159,7 +166,7 @@ class WorkerChannel:
         self._detail: deque[Record] = deque(maxlen=MAX_WAITING)
         self._came: deque[Control] = deque()
         self._flushed_at = self._polled_at = -math.inf
-        self._is_closed = False
+        self._is_closed = self._has_listened = False
         self._allowance = float(BURST_BYTES)
         self._allowed_at = monotonic()
 
@@ -178,7 +185,7 @@ class WorkerChannel:
         if self._is_closed:  # a thread that outlived its trial
             return
         for each in records:
-            (self._facts if isinstance(each, NetworkFacts | DataFacts) else self._detail).append(each)
+            (self._facts if isinstance(each, _FACTS) else self._detail).append(each)
         if self.keeper is not None:
             self.keeper.add(records)
         if self.watch is not None and records:
@@ -204,6 +211,9 @@ class WorkerChannel:
     def controls(self) -> Sequence[Control]:
         """Return the controls that came since the last call."""
         with self._lock:
+            if not self._has_listened:
+                self._has_listened = True
+                self._add([Listening(time.time())])
             self.poll()
             found = list(self._came)
             self._came.clear()
@@ -212,9 +222,10 @@ class WorkerChannel:
     def poll(self) -> None:
         """Look for controls, and send what waits, if it is time."""
         now = self._monotonic()
-        if self._is_closed or now - self._polled_at < POLL_INTERVAL_S:
+        least_s = min(EPOCH_POLL_INTERVAL_S, POLL_INTERVAL_S) if self.is_epoch_over else POLL_INTERVAL_S
+        if self._is_closed or now - self._polled_at < least_s:
             return
-        self._polled_at = now
+        self._polled_at, self.is_epoch_over = now, False
         for each in self._sink.controls():
             self.take(each)
         if (self._detail or self._facts) and self._monotonic() - self._flushed_at >= FLUSH_INTERVAL_S:

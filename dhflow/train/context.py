@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
 import shutil
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 STOP_CHECK_INTERVAL_S = 0.2
 """Least time between two looks for the driver's stop file: a step of training may take microseconds."""
+
+EPOCH_CHECK_INTERVAL_S = 0.01
+"""The same once an epoch was reported: what is asked of a trial reaches it within an epoch that lasts so long."""
 
 
 class TrialContext:
@@ -70,7 +74,8 @@ class TrialContext:
         self._temporary: Path | None = None
         self._limit_ends: float | None = None
         self._block_ends = block_ends()
-        self._next_stop_check = 0.0
+        self._checked_at = -math.inf
+        self._is_epoch_over = False
         self._was_told_to_stop = False
         self._was_asked_to_stop = False
         self.config: dict[str, Any] = dict(task.config)
@@ -181,6 +186,9 @@ class TrialContext:
     def _take_report(self, step: int, at: float, values: dict[str, float]) -> None:
         if self._is_closed:
             return
+        self._is_epoch_over = True
+        if self._channel is not None:
+            self._channel.is_epoch_over = True
         self._is_last_written = self._curve.add(step, at, values)
         if self._is_last_written:
             self._append(to_line((step, at, values)))
@@ -192,8 +200,8 @@ class TrialContext:
     def should_stop(self, *, needs_s: float = 0.0) -> bool:
         """Tell whether the trial should end now and return its value so far.
 
-        True once the driver asked for it (looked up at most five times a second) or
-        :attr:`time_left_s` is used up, and ever after. A trial that was told so and then returns a value is
+        True once the driver asked for it (looked up after an epoch was reported, else at most five times a
+        second) or :attr:`time_left_s` is used up, and ever after. A trial that was told so and then returns a value is
         STOPPED: its value belongs to the budget that it reported, unless that is the whole budget.
 
         Parameters
@@ -205,8 +213,8 @@ class TrialContext:
         if self._was_told_to_stop:
             return True
         now = self._monotonic()
-        if now >= self._next_stop_check:
-            self._next_stop_check = now + STOP_CHECK_INTERVAL_S
+        if now - self._checked_at >= (EPOCH_CHECK_INTERVAL_S if self._is_epoch_over else STOP_CHECK_INTERVAL_S):
+            self._checked_at, self._is_epoch_over = now, False
             left = self.time_left_s
             self._was_asked_to_stop = self._was_asked_to_stop or self._has_stop_file() or self._has_stop_control()
             self._was_told_to_stop = (left is not None and left <= needs_s) or self._was_asked_to_stop

@@ -1,10 +1,10 @@
 """The training monitor on recorded runs: its trend judgement, its false alarms, and what its stops cost and save.
 
-    python tests/benchmarks/monitor.py [--quick] [--parts trend,alarms,stops,regret]
+    python tests/benchmarks/monitor.py [--quick] [--parts trend,alarms,stops,own,regret]
 
-Nothing here trains a network: the curves are in ``shared/data``. All tables use the thresholds that dhflow ships. The
-trend's model is fitted anew for the first table, without the task and the settings that it is measured on; the other
-tables use the shipped one, which has seen TaskSet, and none of the runs of AlgoPerf and LCBench.
+Only the part ``own`` trains networks; the other curves are in ``shared/data``. All tables use the thresholds that
+dhflow ships. The trend's model is fitted anew for the first table, without the task and the settings that it is
+measured on; the other tables use the shipped one, which has seen TaskSet, and none of the runs of AlgoPerf and LCBench.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from monitor_alarms import alarm_table
 from monitor_regret import regret_table
-from monitor_stops import stop_table
+from monitor_stops import own_table, stop_table
 from train_trend import left_out
 from trend_data import (
     FALLING_BACK,
@@ -114,6 +114,7 @@ TABLES: dict[str, Callable[..., None]] = {
     "trend": trend_table,
     "alarms": alarm_table,
     "stops": stop_table,
+    "own": own_table,
     "regret": regret_table,
 }
 

@@ -1,13 +1,21 @@
-"""What a run had when a stop was advised, beside what it had in the end: the slides' table, on recorded runs."""
+"""What a run had when a stop was advised, beside what it had in the end: the slides' table, of others and our own."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monitor_runs import Run, algoperf_runs, lcbench_runs, taskset_runs
 
 from dhflow.monitor import Context, judge
+from dhflow.train import load_file_module
+
+APP = Path(__file__).parents[2] / "apps" / "watch_and_tune" / "three_runs.py"
+LONGER = 4
+"""Times the app's epochs, to which our own runs go on."""
 
 SLIDES = ((0.2211, 0.3409, 370), (0.3132, 0.4848, 350), (0.7841, 0.7847, 1510))
 """Metric at the advised stop, in the end, and the step of 2,000."""
@@ -72,3 +80,51 @@ def _cost(run: Run, at: int) -> float:
     best = run.best + (1.0 if run.maximised else 0.0)
     now, end = float(best[at - 1]), float(best[-1])
     return (now - end) / now if np.isfinite(now) and now > 0 else 0.0
+
+
+# Our own runs -------------------------------------------------------------------------------------------
+
+
+def own_table(*, quick: bool) -> None:
+    """Train the runs of ``apps/watch_and_tune`` as they are stopped, and with nothing to stop them; print both."""
+    app = load_file_module(APP)
+    longer = app.EPOCHS * (1 if quick else LONGER)
+    print(
+        "\nOur own runs: accuracy at the advised stop, and of the same training gone on: at its full budget, at its end"
+    )
+    print(f"{'':14}stop at  budget, end   training: stop, budget, end    cost   validation: stop, budget, end    cost")
+    for now, end, step in SLIDES:
+        cost = _lost(now, end)
+        print(f"{'the slides':14}{step:7}{2000:8}{'':7}{now:12.4f}, {'':8}{end:.4f}{cost:>16}")
+    for number, run in enumerate(app.three_runs(), 1):
+        _print_own(f"run {number}", run, gone_on(app, run.config, longer), app.EPOCHS)
+
+
+def gone_on(app: Any, config: Mapping[str, Any], epochs: int) -> Mapping[str, list[float]]:
+    """Return the curves of a run of the app that nothing watches or stops."""
+    import keras
+
+    curves: Mapping[str, list[float]] = app.train(config, keras.callbacks.Callback(), epochs=epochs)
+    return curves
+
+
+def _print_own(name: str, run: Any, whole: Mapping[str, list[float]], budget: int) -> None:
+    at, end = len(run.curves["loss"]), len(whole["loss"])
+    cells = ""
+    for metric in ("accuracy", "val_accuracy"):
+        values = run.curves[metric][-1], whole[metric][budget - 1], whole[metric][-1]
+        cells += "".join(f"{each:10.4f}" for each in values) + f"{_lost(*values):>16}"
+    why = ", ".join(each.rule for each in run.judgement.findings) or "nothing found"
+    # The same numbers are drawn in the same order: a stopped run is the beginning of the other.
+    same = np.allclose(run.curves["val_accuracy"], whole["val_accuracy"][:at], atol=0.01)
+    stop = at if at < budget else "none"
+    print(
+        f"{name:14}{stop:>7}{budget:8}, {end:4}{cells}   {why}; {run.accepted or 'no advice'}"
+        f"{'' if same else ' (its beginning differs)'}",
+        flush=True,
+    )
+
+
+def _lost(now: float, *later: float) -> str:
+    """Return by how much each of the later ones is better, relative to it, as the slides have it."""
+    return ", ".join(f"{max(each - now, 0.0) / each:.1%}" if each > 0 else "-" for each in later)

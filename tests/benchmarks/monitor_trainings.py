@@ -28,17 +28,21 @@ BASE: Config = {
     "kernel_initializer": "he_normal",
     "dropout": 0.0,
     "l2": 0.0,
+    "l1": 0.0,
     "optimizer": "adam",
+    "momentum": 0.9,
     "batch_norm": False,
     "conv": False,
     "last_activation": "softmax",
     "loss": "sparse_categorical_crossentropy",
     "trainable": True,
+    "first_layer": "as the others",
     "class_weight": None,
     "data": "digits",
     "inputs": "scaled",
     "labels": "true",
     "n_train": 1000,
+    "n_distinct": None,
 }
 
 
@@ -97,6 +101,28 @@ FAULTS: tuple[Fault, ...] = (
           ("overfitting",), is_repairable=False),
 )  # fmt: skip
 
+UNSEEN_FAULTS: tuple[Fault, ...] = (
+    Fault("labels shifted by one row", {"labels": "one row off"}, ("underfitting", "overfitting", "stuck"),
+          is_repairable=False),
+    Fault("one column scaled by 1e6", {"inputs": "one column"}, ("inputs",)),
+    Fault("all data in one batch, small rate", {"batch_size": 1000, "learning_rate": 1e-4},
+          ("stuck", "underfitting", "updates")),
+    Fault("L1 far too strong", {"l1": 0.3}, ("underfitting", "stuck", "updates")),
+    Fault("sigmoid before a softmax loss", {"last_activation": "sigmoid"}, ("last_layer",)),
+    Fault("dropout of 0.95", {"dropout": 0.95}, ("underfitting", "stuck")),
+    Fault("first layer frozen at a bad start", {"first_layer": "frozen", "n_layers": 3},
+          ("updates", "initialisation", "units", "gradients")),
+    Fault("fifty samples, twenty times each", {"n_distinct": 50, "units": 128}, ("overfitting",), is_repairable=False),
+    Fault("NaN in 1 % of the targets",
+          {"data": "waves", "loss": "mean_squared_error", "last_activation": "linear", "units": 64, "labels": "nan"},
+          ("overflow", "inputs")),
+    Fault("momentum of 0.999", {"optimizer": "momentum", "momentum": 0.999, "learning_rate": 0.05}, _BLOWN),
+    Fault("gradients clipped to 1e-4", {"optimizer": "sgd", "learning_rate": 0.05, "global_clipnorm": 1e-4},
+          ("stuck", "underfitting", "updates")),
+    Fault("inputs that are all zero", {"inputs": "zeros"}, ("inputs", "stuck", "underfitting", "units")),
+)  # fmt: skip
+"""Kinds that no threshold was chosen by; what counts as named rightly was written down before the rules saw them."""
+
 HEALTHY: Mapping[str, Mapping[str, Any]] = {
     "relu, Adam": {},
     "tanh, Adam": {"activation": "tanh", "kernel_initializer": "glorot_uniform"},
@@ -120,6 +146,20 @@ HEALTHY: Mapping[str, Mapping[str, Any]] = {
     "two classes, one output": {"data": "rings", "loss": "binary_crossentropy", "last_activation": "sigmoid"},
 }  # fmt: skip
 
+UNSEEN_HEALTHY: Mapping[str, Mapping[str, Any]] = {
+    "selu, LeCun's start": {"activation": "selu", "kernel_initializer": "lecun_normal", "learning_rate": 2e-3},
+    "swish, RMSprop": {"activation": "swish", "optimizer": "rmsprop", "learning_rate": 1e-3, "units": 64},
+    "softplus": {"activation": "softplus", "n_layers": 1, "units": 64},
+    "momentum of 0.97": {"optimizer": "momentum", "momentum": 0.97, "learning_rate": 0.005},
+    "batches of 16": {"batch_size": 16, "learning_rate": 1e-3},
+    "wide, dropout of 0.4": {"units": 128, "dropout": 0.4, "learning_rate": 2e-3},
+    "a little L1": {"l1": 1e-5, "units": 64},
+    "clusters, four layers": {"data": "clusters", "n_layers": 4, "l2": 1e-3, "learning_rate": 1e-3},
+    "regression, tanh": {"data": "waves", "loss": "mean_squared_error", "last_activation": "linear", "units": 64,
+                         "activation": "tanh", "kernel_initializer": "glorot_uniform"},
+}  # fmt: skip
+"""Healthy recipes that no threshold was chosen by."""
+
 DONE_BY_HAND: Mapping[str, Config] = {
     "last_layer": {"last_activation": "softmax", "loss": "sparse_categorical_crossentropy"},
     "normalise_inputs": {"inputs": "scaled"},
@@ -130,6 +170,17 @@ DONE_BY_HAND: Mapping[str, Config] = {
     "normalise_layers": {"batch_norm": True},
 }
 """What a person does who follows a suggestion that is only words."""
+
+
+UNSEEN_BY_HAND: Mapping[str, Config] = {
+    **DONE_BY_HAND,
+    "clean_inputs": {"inputs": "scaled", "labels": "true"},
+    "clean_targets": {"labels": "true"},
+    "less_weight_decay": {"l1": 0.03},
+    "unfreeze": {"first_layer": "as the others"},
+    "check_graph": {"first_layer": "as the others"},
+}
+"""The same for the unseen kinds: clean data have clean targets too, and a tenth is that of the penalty there is."""
 
 
 def config_of(changes: Mapping[str, Any]) -> Config:
@@ -159,6 +210,9 @@ def make_data(config: Mapping[str, Any], seed: int) -> Data:
     (x_train, y_train), (x_valid, y_valid) = (x[:n], y[:n]), (x[n : n + 500], y[n : n + 500])
     x_train, x_valid = _inputs(config["inputs"], x_train, x_valid, rng)
     x_train, y_train = _labels(config["labels"], x_train, y_train, rng)
+    if config["n_distinct"]:
+        again = np.arange(len(x_train)) % int(config["n_distinct"])
+        x_train, y_train = x_train[again], y_train[again]
     is_regression = config["data"] == "waves"
     n_outputs = 1 if is_regression or "binary" in config["loss"] else int(y.max()) + 1
     kind = "float32" if is_regression else "int64"
@@ -193,6 +247,12 @@ def _inputs(kind: str, x: Any, valid: Any, rng: np.random.Generator) -> tuple[An
     if kind == "raw":
         scales = 10.0 ** rng.uniform(-2, 3, x.shape[1])
         return x * scales + 5 * scales, valid * scales + 5 * scales
+    if kind == "one column":
+        scales = np.ones(x.shape[1])
+        scales[int(np.argmax(x.std(axis=0)))] = 1e6
+        return x * scales, valid * scales
+    if kind == "zeros":
+        return 0 * x, valid
     if kind == "nan":
         x = x.copy()
         x[rng.random(x.shape) < 0.001] = np.nan
@@ -205,6 +265,10 @@ def _labels(kind: str, x: Any, y: Any, rng: np.random.Generator) -> tuple[Any, A
     if kind == "noisy":
         wrong = rng.random(len(y)) < 0.3
         return x, np.where(wrong, rng.permutation(y), y)
+    if kind == "one row off":
+        return x, np.roll(y, 1)
+    if kind == "nan":
+        return x, np.where(rng.random(len(y)) < 0.01, np.nan, y)
     if kind == "imbalanced":
         few = y >= y.max() // 2 + 1
         keep = ~few | (rng.random(len(y)) < 0.04)
@@ -276,9 +340,11 @@ def make_network(config: Mapping[str, Any], data: Data) -> Any:
     rows: list[Any] = [keras.Input(data.train[0].shape[1:])]
     if config["conv"]:
         rows.append(layers.Reshape((8, 8, 1)))
-    for _ in range(int(config["n_layers"])):
-        options = {"kernel_initializer": _initializer(config["kernel_initializer"]), "trainable": config["trainable"],
-                   "kernel_regularizer": keras.regularizers.L2(config["l2"]) if config["l2"] else None}  # fmt: skip
+    for i in range(int(config["n_layers"])):
+        is_frozen = i == 0 and config["first_layer"] == "frozen"
+        options = {"kernel_initializer": _initializer("large" if is_frozen else config["kernel_initializer"]),
+                   "trainable": config["trainable"] and not is_frozen,
+                   "kernel_regularizer": _regularizer(config)}  # fmt: skip
         units = int(config["units"])
         is_bare = config["batch_norm"]
         activation = None if is_bare else config["activation"]
@@ -300,6 +366,14 @@ def make_network(config: Mapping[str, Any], data: Data) -> Any:
     return model
 
 
+def _regularizer(config: Mapping[str, Any]) -> Any:
+    import keras
+
+    if config["l1"]:
+        return keras.regularizers.L1(config["l1"])
+    return keras.regularizers.L2(config["l2"]) if config["l2"] else None
+
+
 def _initializer(name: str) -> Any:
     import keras
 
@@ -316,7 +390,7 @@ def _optimizer(config: Mapping[str, Any]) -> Any:
 
     options = {"learning_rate": config["learning_rate"], "global_clipnorm": config["global_clipnorm"]}
     if config["optimizer"] == "momentum":
-        return keras.optimizers.SGD(momentum=0.9, **options)
+        return keras.optimizers.SGD(momentum=config["momentum"], **options)
     return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[
         config["optimizer"]
     ](**options)

@@ -7,7 +7,7 @@ import pytest
 from monitor_alarms import last_five, patience, rising
 from monitor_regret import STOPPERS, Search, asha, median_rule, searched
 from monitor_runs import Run
-from monitor_stops import first_stop
+from monitor_stops import _lost, first_stop
 from train_trend import fit
 from trend_data import FALLING_BACK, FLAT, IMPROVING, balanced_accuracy, labels, prefixes
 
@@ -84,3 +84,8 @@ def test_the_first_stop_of_a_run_that_overflows():
     run = Run("made up", {"loss": curve, "val_loss": curve})
     at, rule = first_stop(run, Context(full_budget=24.0))
     assert (at, rule) == (11, "overflow")
+
+
+def test_what_a_stop_costs_is_relative_to_what_came_later():
+    assert _lost(0.2211, 0.3409) == "35.1%"
+    assert _lost(0.5, 0.4, 1.0, 0.0) == "0.0%, 50.0%, -"

@@ -100,3 +100,22 @@ def rates(config: dict, trial: object) -> dict:
         if any(each.kind == "stop" for each in controls):
             break
     return {"objective": 1.0 / epoch, "rates": " ".join(map(str, asked))}
+
+
+def gated(config: dict, trial: object) -> dict:
+    """Train epochs that the test lets go one by one, and note at the end of which of them a control came."""
+    rate, came = config["x"], []
+    for epoch in range(1, 100):
+        (trial.dir / f"begun-{epoch}").touch()  # type: ignore[attr-defined]
+        until = time.monotonic() + 60
+        while not (trial.dir / f"go-{epoch}").exists():  # type: ignore[attr-defined]
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        time.sleep(0.05)
+        trial.report(epoch, loss=1.0 / epoch, learning_rate=rate)  # type: ignore[attr-defined]
+        for each in trial.channel.controls():  # type: ignore[attr-defined]
+            came.append(f"{each.kind}@{epoch}")
+            rate = each.value if each.kind == "learning_rate" else rate
+        if trial.should_stop():  # type: ignore[attr-defined]
+            break
+    return {"objective": 1.0 / epoch, "came": " ".join(came)}

@@ -101,6 +101,7 @@ def test_a_cause_is_as_grave_as_what_it_explains():
 def test_inputs_that_are_not_finite_explain_an_overflow_and_others_do_not():
     lost = Reading(1, {"loss": math.nan})
     assert rules(judged(lost, data=DataFacts(n_probed=256, n_nonfinite_inputs=3))) == ["bad_inputs"]
+    assert rules(judged(lost, data=DataFacts(n_probed=256, n_nonfinite_targets=3))) == ["bad_inputs"]
     uneven = DataFacts(n_probed=256, input_mean=0.0, input_std=100.0)
     assert rules(judged(lost, data=uneven)) == ["overflow", "bad_inputs"]
 

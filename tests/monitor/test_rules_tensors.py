@@ -208,6 +208,15 @@ def test_inputs(finding):
     assert finding("bad_inputs", run(data=GOOD_DATA)) is None
 
 
+def test_targets_that_are_not_finite_matter_where_the_loss_is_not_either(finding):
+    bad = DataFacts(input_mean=0.0, input_std=1.0, n_nonfinite_targets=7, n_probed=600)
+    found = finding("bad_inputs", run(losses([math.nan, math.nan]), data=bad))
+    assert (found.severity, found.suggestions[0].name) == (Severity.CRITICAL, "clean_targets")
+    assert found.evidence == {"n_nonfinite": 7, "n_probed": 600}
+    assert finding("bad_inputs", run(losses([1.0, 0.5]), data=bad)) is None  # the loss leaves them out
+    assert finding("bad_inputs", run(data=bad)) is None
+
+
 def facts(loss, activation="", units=10, *, from_logits=False):
     return NetworkFacts((Layer("out", "Dense", activation, units),), loss, from_logits, activation, units)
 

@@ -14,11 +14,18 @@ from dhflow.monitor.finding import finding_from_json
 from dhflow.monitor.keeper import Keeper, KeeperLimits, Thinned
 from dhflow.monitor.line import from_json, from_lines, to_line
 from dhflow.monitor.policy import Policy
-from dhflow.monitor.record import DataFacts, MachineRecord, NetworkFacts, Reading, TensorRecord, WorstSample
+from dhflow.monitor.record import DataFacts, Listening, MachineRecord, NetworkFacts, Reading, TensorRecord, WorstSample
 from dhflow.monitor.stopper import make_stoppers
 from dhflow.train import evaluate, last_step, read_measurements
 from dhflow.train.attempt_directory import CONTROLS, RECORDS, STOP, make_directory, read_detail
-from dhflow.train.channel import BURST_BYTES, RATE_BYTES, FileSink, WorkerChannel
+from dhflow.train.channel import (
+    BURST_BYTES,
+    EPOCH_POLL_INTERVAL_S,
+    POLL_INTERVAL_S,
+    RATE_BYTES,
+    FileSink,
+    WorkerChannel,
+)
 from dhflow.train.packed import _pack_result, unpack_result
 from dhflow.train.records_file import RecordsFile
 from dhflow.trial import TrialStatus
@@ -74,6 +81,31 @@ def test_controls_come_once_and_a_stop_ends_the_trial(make_task, monkeypatch) ->
     result = evaluate(make_task(objective, budget=5.0))
     assert result.failure is None
     assert (result.status, result.budget, result.values) == (TrialStatus.STOPPED, 1.0, {"objective": 1.0})
+
+
+def test_controls_are_looked_up_after_each_epoch_and_else_now_and_then(channel) -> None:
+    channel, clock, path = channel
+    assert not channel.controls()
+    (path.parent / CONTROLS).write_bytes(control_to_line(Control("checkpoint")))
+    assert not channel.controls()
+    channel.is_epoch_over = True
+    clock.now += 2 * EPOCH_POLL_INTERVAL_S
+    assert [each.kind for each in channel.controls()] == ["checkpoint"]
+    with (path.parent / CONTROLS).open("ab") as file:
+        file.write(control_to_line(Control("stop")))
+    clock.now += 2 * EPOCH_POLL_INTERVAL_S
+    assert not channel.controls()
+    clock.now += POLL_INTERVAL_S
+    assert [each.kind for each in channel.controls()] == ["stop"]
+
+
+def test_a_run_that_asks_for_controls_says_so_once(channel) -> None:
+    channel, clock, path = channel
+    for _ in range(3):
+        clock.now += 1.0
+        channel.controls()
+    channel.close()
+    assert [type(each) for each in from_lines(path.read_bytes().splitlines())] == [Listening]
 
 
 def test_the_stop_file_is_a_control_too(tmp_path: Path) -> None:

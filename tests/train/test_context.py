@@ -12,7 +12,7 @@ import pytest
 from dhflow.errors import ObjectiveError
 from dhflow.objective import Objective
 from dhflow.train.attempt_directory import RECORDS, STOP, read_measurements
-from dhflow.train.context import STOP_CHECK_INTERVAL_S, TrialContext, begin_limit, close_context
+from dhflow.train.context import EPOCH_CHECK_INTERVAL_S, STOP_CHECK_INTERVAL_S, TrialContext, begin_limit, close_context
 from dhflow.train.task import CommandSource, EvaluationSettings, Task
 
 
@@ -201,3 +201,15 @@ def test_without_a_directory_there_is_a_temporary_one(make: Callable[..., TrialC
     assert not trial.should_stop()
     assert len(close_context(trial).measurements) == 1
     assert not folder.exists()
+
+
+def test_after_an_epochs_report_the_stop_file_is_looked_up_at_once(
+    make: Callable[..., TrialContext], tmp_path: Path, clock: Clock
+) -> None:
+    trial = make()
+    assert not trial.should_stop()
+    (tmp_path / STOP).touch()
+    trial.report(1, loss=1.0)
+    assert not trial.should_stop()  # an epoch of no time at all
+    clock.now += 2 * EPOCH_CHECK_INTERVAL_S
+    assert trial.should_stop()

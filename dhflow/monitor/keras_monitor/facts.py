@@ -129,9 +129,10 @@ def _target_facts(targets: np.ndarray[Any, Any], *, classes: bool) -> dict[str, 
         n = targets.shape[1] if targets.ndim == 2 and targets.shape[1] > 1 else 0
         return {"class_counts": tuple(np.bincount(numbers, minlength=n).tolist())}
     finite = targets[np.isfinite(targets)]
+    lost = {"n_nonfinite_targets": int(targets.size - finite.size)}
     if not finite.size:
-        return {}
-    return {"target_mean": float(finite.mean()), "target_std": float(finite.std())}
+        return lost
+    return {"target_mean": float(finite.mean()), "target_std": float(finite.std()), **lost}
 
 
 def _from_logits(loss: Any) -> bool:

@@ -77,7 +77,7 @@ class Outlet:
 
     @property
     def findings(self) -> Sequence[tuple[float, Finding]]:
-        """What was found so far, each rule's findings once for each severity, with their times."""
+        """What was found so far, once for each rule and severity: when first, and as it was last seen."""
         return tuple(self._found.values())
 
     def send(self, records: Sequence[Record]) -> None:
@@ -107,7 +107,8 @@ class Outlet:
         judged = judge(self.records, self.context)
         now = time.time()
         for each in judged.findings:
-            self._found.setdefault((each.rule, each.severity), (now, each))
+            key = (each.rule, each.severity)
+            self._found[key] = (self._found[key][0] if key in self._found else now, each)
         return judged
 
     def look(self, step: int) -> Judgement:

@@ -114,7 +114,7 @@ def judge(records: Records, context: Context | None = None, rules: Iterable[Rule
 def _explained(every: Sequence[Finding]) -> list[Finding]:
     """Leave out what is explained by a finding; that takes over its gravity, and the advice to stop."""
     kept: list[Finding] = []
-    hidden = set().union(*(_explains(each) for each in every))
+    hidden = explained_by(every)
     for each in every:
         if each.rule in hidden:
             continue
@@ -125,6 +125,11 @@ def _explained(every: Sequence[Finding]) -> list[Finding]:
             each = replace(each, severity=Severity.CRITICAL, suggestions=suggestions)  # noqa: PLW2901
         kept.append(each)
     return kept
+
+
+def explained_by(findings: Iterable[Finding]) -> set[str]:
+    """Return the rules that need not speak beside these findings, which explain what they would say."""
+    return set().union(*map(_explains, findings))
 
 
 def _explains(finding: Finding) -> set[str]:

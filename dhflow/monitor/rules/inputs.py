@@ -1,4 +1,4 @@
-"""Inputs: numbers that are not finite, and numbers of very different or very large size."""
+"""Inputs and targets: numbers that are not finite, and inputs of very different or very large size."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ class InputLimits:
 
 
 def bad_inputs(records: Records, context: Context, limits: InputLimits) -> Finding | None:
-    """Find inputs that are not finite or not normalised, unless the network begins by scaling them."""
+    """Find data that are not finite, and inputs not normalised unless the network begins by scaling them."""
     del context
     data = records.data
     if data.n_nonfinite_inputs:
-        why = f"{data.n_nonfinite_inputs} input values are NaN or infinite"
-        evidence: dict[str, float] = {"n_nonfinite": data.n_nonfinite_inputs, "n_probed": data.n_probed}
-        fix = advice.words("clean_inputs", "replace or drop them before training", why, "a loss that is a number")
-        stop = advice.stop(why, "nothing can be learned from numbers that are not finite")
-        return found(Severity.CRITICAL, f"inputs not finite: {why}", evidence, [fix, stop])
+        return _not_finite("input", data.n_nonfinite_inputs, data.n_probed)
+    # A loss of one's own may leave out targets that are NaN: then it is a number.
+    if data.n_nonfinite_targets and _is_loss_lost(records):
+        return _not_finite("target", data.n_nonfinite_targets, data.n_probed)
     if not math.isfinite(data.input_std) or _is_scaled_inside(records):
         return None
     reasons = []
@@ -57,6 +56,19 @@ def bad_inputs(records: Records, context: Context, limits: InputLimits) -> Findi
     what = "bring each feature to mean 0 and standard deviation 1 (a Normalization layer adapted to the training data)"
     fix = advice.words("normalise_inputs", what, why, "one learning rate suits all weights")
     return found(Severity.WARNING, f"inputs not normalised: {why}", evidence, [fix])
+
+
+def _not_finite(what: str, n: int, n_probed: int) -> Finding:
+    why = f"{n} {what} values are NaN or infinite"
+    fix = advice.words(f"clean_{what}s", "replace or drop them before training", why, "a loss that is a number")
+    stop = advice.stop(why, "nothing can be learned from numbers that are not finite")
+    evidence = {"n_nonfinite": n, "n_probed": n_probed}
+    return found(Severity.CRITICAL, f"{what}s not finite: {why}", evidence, [fix, stop])
+
+
+def _is_loss_lost(records: Records) -> bool:
+    loss = records.series("loss").values
+    return bool(loss.size) and not math.isfinite(loss[-1])
 
 
 def _is_scaled_inside(records: Records) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dhflow.errors import SearchError
-from dhflow.monitor import Records
+from dhflow.monitor import Context, Reading, Records
 from dhflow.monitor.keras_monitor.cost import FREE_S, RESERVE, Cost
 from dhflow.monitor.keras_monitor.facts import class_numbers, data_facts
 from dhflow.monitor.keras_monitor.machine import EpochClock, MachineClock
@@ -18,6 +18,7 @@ from dhflow.monitor.keras_monitor.outlet import Outlet, summary
 from dhflow.monitor.keras_monitor.probe import Samples
 from dhflow.monitor.keras_monitor.tensors import HISTOGRAM_ELEMENTS, Histograms, activation_record, tensor_record
 from dhflow.monitor.line import from_line, to_line
+from dhflow.monitor.record import MachineRecord
 
 
 class Clock:
@@ -214,6 +215,9 @@ def test_facts_of_inputs_and_classes():
     assert 10 < found.feature_std_ratio < 40  # 200 over the median, which is 10
     targets = data_facts(x, np.linspace(0, 2, 100), classes=False)
     assert (targets.target_mean, targets.class_counts) == (pytest.approx(1.0), ())
+    lost = data_facts(x, np.array([1.0, np.nan, 3.0, np.inf]), classes=False)
+    assert (lost.target_mean, lost.n_nonfinite_targets, targets.n_nonfinite_targets) == (2.0, 2, 0)
+    assert data_facts(x, np.full(4, np.nan)).n_nonfinite_targets == 4
 
 
 def test_classes_are_whole_numbers_or_one_hot_rows():
@@ -260,3 +264,17 @@ def test_a_change_of_the_light_is_said_once(run_of):
     assert [each.partition(":")[0] for each in said] == ["epoch 3"]
     assert "red, was green: overflow" in said[0]
     assert [each.rule for _, each in outlet.findings] == ["overflow"]
+
+
+def test_a_finding_is_kept_as_it_was_last_seen_with_the_time_of_the_first():
+    outlet = Outlet(None, None, Context(metric="loss"), reports=False, show=None)
+    for step in range(1, 9):
+        outlet.send([Reading(step, {"loss": math.nan if step > 5 else 1.0 / step}, float(step))])
+        outlet.send([MachineRecord(step, float(step), step_time_s=0.1, input_wait_s=0.08 if step < 4 else 0.0)])
+        outlet.judgement()
+        if step == 6:
+            ((first, _),) = (each for each in outlet.findings if each[1].rule == "overflow")
+    steps = {each.rule: each.step for _, each in outlet.findings}
+    assert steps["overflow"] == 8
+    assert 3 <= steps["loading_bound"] < 8  # it has gone since
+    assert [at for at, each in outlet.findings if each.rule == "overflow"] == [first]
