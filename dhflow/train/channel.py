@@ -36,8 +36,9 @@ BURST_BYTES = 2 << 20
 POLL_INTERVAL_S = 0.1
 """Least time between two looks for controls: a program may ask at every batch."""
 
-EPOCH_POLL_INTERVAL_S = 0.01
-"""The same once an epoch was reported: controls reach a run within an epoch that lasts so long."""
+EPOCH_POLL_INTERVAL_S = 0.05
+"""The same once an epoch was reported: controls reach a run within an epoch that lasts so long. A thousand workers ask
+the same file server, so not at every step of a tiny model."""
 
 MAX_WAITING = 4_000
 """Records of detail that wait to be sent."""

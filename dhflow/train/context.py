@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STOP_CHECK_INTERVAL_S = 0.2
 """Least time between two looks for the driver's stop file: a step of training may take microseconds."""
 
-EPOCH_CHECK_INTERVAL_S = 0.01
+EPOCH_CHECK_INTERVAL_S = 0.05
 """The same once an epoch was reported: what is asked of a trial reaches it within an epoch that lasts so long."""
 
 

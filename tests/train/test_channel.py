@@ -89,11 +89,11 @@ def test_controls_are_looked_up_after_each_epoch_and_else_now_and_then(channel) 
     (path.parent / CONTROLS).write_bytes(control_to_line(Control("checkpoint")))
     assert not channel.controls()
     channel.is_epoch_over = True
-    clock.now += 2 * EPOCH_POLL_INTERVAL_S
+    clock.now += 1.5 * EPOCH_POLL_INTERVAL_S
     assert [each.kind for each in channel.controls()] == ["checkpoint"]
     with (path.parent / CONTROLS).open("ab") as file:
         file.write(control_to_line(Control("stop")))
-    clock.now += 2 * EPOCH_POLL_INTERVAL_S
+    clock.now += 1.5 * EPOCH_POLL_INTERVAL_S
     assert not channel.controls()
     clock.now += POLL_INTERVAL_S
     assert [each.kind for each in channel.controls()] == ["stop"]
