@@ -4,7 +4,8 @@ Parsl says that a worker was lost, not why. Run in place of ``process_worker_poo
 ``python -m dhflow.flow.worker_pool`` with the same arguments), this module notes the exit code of
 each dead worker in ``LOGDIR/exits/HOST-PID`` before Parsl reports the loss, so that the driver can
 tell a kernel's out-of-memory kill from a crash. And no process that the pool has started outlives it: the
-server of its multiprocessing manager would, for ever, when the pool is killed. Its own clock goes on evenly.
+server of its multiprocessing manager would, for ever, when the pool is killed. A worker that is killed while it waits
+for a task leaves the others able to take one. Its own clock goes on evenly.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from dhflow.flow.queue_lock import outlive_killed_workers
 from dhflow.flow.steady_clock import keep_time
 
 EXITS = "exits"
@@ -105,5 +107,6 @@ if __name__ == "__main__":
     _bind_children()
     if "--enable_mpi_mode" in sys.argv:
         _try_waiting_tasks_once()
+    outlive_killed_workers()
     keep_time()
     runpy.run_module(_POOL, run_name="__main__", alter_sys=True)

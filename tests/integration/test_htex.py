@@ -17,7 +17,7 @@ import objectives
 import psutil
 import pytest
 
-from dhflow import Budget, Float, SearchSpace, Study, TrialStatus, load, search
+from dhflow import Budget, Float, SearchSpace, Study, Trial, TrialStatus, load, search
 from dhflow.errors import ExecutionError
 
 pytestmark = pytest.mark.integration
@@ -90,6 +90,38 @@ def test_a_trial_that_kills_its_worker_every_time_is_lost_and_the_others_go_on()
     assert result.trials[0].status is TrialStatus.LOST
     assert [each.failure.signal for each in result.trials[0].attempts] == ["SIGSEGV"] * 2
     assert all(each.status is TrialStatus.COMPLETED for each in result.trials[1:])
+
+
+class KillsWorkers:
+    """Kills the worker of every third trial when it waits for another one."""
+
+    n_killed = 0
+
+    def trial_ended(self, trial: Trial) -> None:
+        if trial.trial_id % 3 == 2:
+            time.sleep(0.5)  # what it has got meanwhile is done by then, and there is no more
+            os.kill(int(trial.attempts[-1].worker), signal.SIGKILL)
+            self.n_killed += 1
+
+    def tick(self, driver: object) -> None:
+        pass
+
+
+def test_workers_that_are_killed_as_they_wait_for_a_trial_are_replaced() -> None:
+    killer = KillsWorkers()
+    result = search(
+        objectives.slow_square,
+        SPACE,
+        site="laptop",
+        site_set={"workers": 1, "heartbeat_s": 1},
+        searcher="random",
+        max_trials=6,
+        wall_time_s=60,
+        prefetch=0,
+        observers=[killer],
+    )
+    assert killer.n_killed == 2
+    assert [each.status for each in result] == [TrialStatus.COMPLETED] * 6
 
 
 def test_the_wall_time_returns_within_three_seconds_of_a_hanging_trial() -> None:
