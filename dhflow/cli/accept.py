@@ -53,12 +53,13 @@ def command(history: Path, suggestion: str, *, running: bool, problem: str | Non
 
 def _apply(history: Path, suggestion: str) -> None:
     from dhflow.commands import accept
+    from dhflow.flow.advice import parse_suggestion
     from dhflow.flow.text import format_value
     from dhflow.history import read_commands
 
     accept(history, suggestion, running=True)
-    number = suggestion.partition("/")[0]
-    done = next(each for each in reversed(read_commands(history)) if str(each.trial_id) == number)
+    number, _ = parse_suggestion(suggestion)
+    done = next(each for each in reversed(read_commands(history)) if each.trial_id == number)
     if done.command == "stop":
         click.echo(f"trial {number} is asked to stop")
         return

@@ -65,6 +65,8 @@ def applying(
         raise SearchError(f"trial {trial.trial_id} is being stopped; {new_trial}")
     ((parameter, value),) = suggestion.changes.items()
     written = float(trial.config[parameter])
+    if not written:
+        raise SearchError(f"{parameter} is 0, of which no factor can be taken; {new_trial}")
     now = _rate_now(watched, written)
     arguments = {
         "control": "learning_rate",
@@ -81,6 +83,3 @@ def _rate_now(watched: Watched, written: float) -> float:
     said = watched.keeper.records.network.learning_rate
     known = (watched.asked_rate, said if math.isfinite(said) and said > 0 else None)
     return next((each for each in known if each is not None), written)
-
-
-__all__ = ["applying", "changes_rate_only"]

@@ -36,6 +36,10 @@ RETURNED = "returned.json"
 STOP = "stop"
 CONTROLS = "controls.jsonl"
 
+EPOCH_LOOK_INTERVAL_S = 0.05
+"""Least time between two looks for them when an epoch was reported: what is asked of a trial reaches it within an epoch
+that lasts so long. A thousand workers ask the same file server, so not at every step of a tiny model."""
+
 _TAIL_BYTES = 65_536
 """Read from the end of ``records.jsonl`` to find the last step; then the whole file, if only detail stood there."""
 

@@ -20,7 +20,7 @@ from dhflow.monitor.control import Control, control_from_line
 from dhflow.monitor.keeper import Keeper
 from dhflow.monitor.line import to_line
 from dhflow.monitor.record import DataFacts, Listening, NetworkFacts, Reading, Record
-from dhflow.train.attempt_directory import CONTROLS, STOP
+from dhflow.train.attempt_directory import CONTROLS, EPOCH_LOOK_INTERVAL_S, STOP
 from dhflow.train.records_file import RecordsFile
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ BURST_BYTES = 2 << 20
 
 POLL_INTERVAL_S = 0.1
 """Least time between two looks for controls: a program may ask at every batch."""
-
-EPOCH_POLL_INTERVAL_S = 0.05
-"""The same once an epoch was reported: controls reach a run within an epoch that lasts so long. A thousand workers ask
-the same file server, so not at every step of a tiny model."""
 
 MAX_WAITING = 4_000
 """Records of detail that wait to be sent."""
@@ -223,7 +219,7 @@ class WorkerChannel:
     def poll(self) -> None:
         """Look for controls, and send what waits, if it is time."""
         now = self._monotonic()
-        least_s = min(EPOCH_POLL_INTERVAL_S, POLL_INTERVAL_S) if self.is_epoch_over else POLL_INTERVAL_S
+        least_s = EPOCH_LOOK_INTERVAL_S if self.is_epoch_over else POLL_INTERVAL_S
         if self._is_closed or now - self._polled_at < least_s:
             return
         self._polled_at, self.is_epoch_over = now, False

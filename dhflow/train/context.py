@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dhflow.errors import ObjectiveError
-from dhflow.train.attempt_directory import RECORDS, STOP, make_directory
+from dhflow.train.attempt_directory import EPOCH_LOOK_INTERVAL_S, RECORDS, STOP, make_directory
 from dhflow.train.curve import Curve, to_line
 from dhflow.train.deadline import block_ends
 from dhflow.train.records_file import RecordsFile
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 STOP_CHECK_INTERVAL_S = 0.2
 """Least time between two looks for the driver's stop file: a step of training may take microseconds."""
-
-EPOCH_CHECK_INTERVAL_S = 0.05
-"""The same once an epoch was reported: what is asked of a trial reaches it within an epoch that lasts so long."""
 
 
 class TrialContext:
@@ -213,7 +210,7 @@ class TrialContext:
         if self._was_told_to_stop:
             return True
         now = self._monotonic()
-        if now - self._checked_at >= (EPOCH_CHECK_INTERVAL_S if self._is_epoch_over else STOP_CHECK_INTERVAL_S):
+        if now - self._checked_at >= (EPOCH_LOOK_INTERVAL_S if self._is_epoch_over else STOP_CHECK_INTERVAL_S):
             self._checked_at, self._is_epoch_over = now, False
             left = self.time_left_s
             self._was_asked_to_stop = self._was_asked_to_stop or self._has_stop_file() or self._has_stop_control()

@@ -48,16 +48,20 @@ def answer(receiver: Any) -> tuple[int, Any]:
     return found
 
 
+def wait_until_taken(lock: Any) -> None:
+    """Wait until somebody waits for a task, and holds the lock for that."""
+    until = time.monotonic() + 30
+    while lock.acquire(block=False):
+        lock.release()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_a_worker_that_is_killed_as_it_waits_keeps_no_other_from_a_task(queue: Any) -> None:
     first, results = started(queue)
     queue.put("one")
     assert answer(results) == (first.pid, "one")
-    # It waits for another task now, and holds the lock for that.
-    until = time.monotonic() + 30
-    while queue._rlock.acquire(block=False):
-        queue._rlock.release()
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until_taken(queue._rlock)
     os.kill(first.pid or 0, signal.SIGKILL)
     first.join()
     second, results = started(queue)
@@ -73,7 +77,7 @@ def test_the_lock_of_multiprocessing_stays_taken() -> None:
     first, results = started(plain)
     plain.put("one")
     answer(results)
-    time.sleep(0.5)
+    wait_until_taken(plain._rlock)
     os.kill(first.pid or 0, signal.SIGKILL)
     first.join()
     assert not plain._rlock.acquire(block=True, timeout=0.5)

@@ -17,10 +17,9 @@ from dhflow.monitor.policy import Policy
 from dhflow.monitor.record import DataFacts, Listening, MachineRecord, NetworkFacts, Reading, TensorRecord, WorstSample
 from dhflow.monitor.stopper import make_stoppers
 from dhflow.train import evaluate, last_step, read_measurements
-from dhflow.train.attempt_directory import CONTROLS, RECORDS, STOP, make_directory, read_detail
+from dhflow.train.attempt_directory import CONTROLS, EPOCH_LOOK_INTERVAL_S, RECORDS, STOP, make_directory, read_detail
 from dhflow.train.channel import (
     BURST_BYTES,
-    EPOCH_POLL_INTERVAL_S,
     POLL_INTERVAL_S,
     RATE_BYTES,
     FileSink,
@@ -60,7 +59,8 @@ def test_what_is_sent_lies_in_the_attempts_one_file(make_task) -> None:
 
 
 def test_controls_come_once_and_a_stop_ends_the_trial(make_task, monkeypatch) -> None:
-    monkeypatch.setattr("dhflow.train.channel.POLL_INTERVAL_S", 0.0)
+    for each in ("POLL_INTERVAL_S", "EPOCH_LOOK_INTERVAL_S"):
+        monkeypatch.setattr(f"dhflow.train.channel.{each}", 0.0)
 
     def objective(config, trial):
         directory = trial.dir
@@ -89,11 +89,11 @@ def test_controls_are_looked_up_after_each_epoch_and_else_now_and_then(channel) 
     (path.parent / CONTROLS).write_bytes(control_to_line(Control("checkpoint")))
     assert not channel.controls()
     channel.is_epoch_over = True
-    clock.now += 1.5 * EPOCH_POLL_INTERVAL_S
+    clock.now += 1.5 * EPOCH_LOOK_INTERVAL_S
     assert [each.kind for each in channel.controls()] == ["checkpoint"]
     with (path.parent / CONTROLS).open("ab") as file:
         file.write(control_to_line(Control("stop")))
-    clock.now += 1.5 * EPOCH_POLL_INTERVAL_S
+    clock.now += 1.5 * EPOCH_LOOK_INTERVAL_S
     assert not channel.controls()
     clock.now += POLL_INTERVAL_S
     assert [each.kind for each in channel.controls()] == ["stop"]

@@ -11,8 +11,8 @@ import pytest
 
 from dhflow.errors import ObjectiveError
 from dhflow.objective import Objective
-from dhflow.train.attempt_directory import RECORDS, STOP, read_measurements
-from dhflow.train.context import EPOCH_CHECK_INTERVAL_S, STOP_CHECK_INTERVAL_S, TrialContext, begin_limit, close_context
+from dhflow.train.attempt_directory import EPOCH_LOOK_INTERVAL_S, RECORDS, STOP, read_measurements
+from dhflow.train.context import STOP_CHECK_INTERVAL_S, TrialContext, begin_limit, close_context
 from dhflow.train.task import CommandSource, EvaluationSettings, Task
 
 
@@ -211,5 +211,5 @@ def test_after_an_epochs_report_the_stop_file_is_looked_up_at_once(
     (tmp_path / STOP).touch()
     trial.report(1, loss=1.0)
     assert not trial.should_stop()  # an epoch of no time at all
-    clock.now += 2 * EPOCH_CHECK_INTERVAL_S
+    clock.now += 2 * EPOCH_LOOK_INTERVAL_S
     assert trial.should_stop()
