@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dhflow.background import BackgroundRun
 from dhflow.constraint import Constraints, parse_constraints
 from dhflow.errors import HistoryError, ObjectiveError, SearchError, SpaceError, SpaceExhaustedError, UnknownTrialError
+from dhflow.flow.interrupts import uninterrupted
 from dhflow.flow.parts import StudyParts
 from dhflow.flow.resume import recovered, replay
 from dhflow.flow.run_directory import clear_run_directory
@@ -325,11 +326,12 @@ class Study(Steered):
         """
         if self._history is None:
             return
-        if self._is_new and not self.record.trials:
-            self._history.discard()
-        else:
-            self._history.close()
-        self._history = None
+        with uninterrupted():
+            if self._is_new and not self.record.trials:
+                self._history.discard()
+            else:
+                self._history.close()
+            self._history = None
 
     def __enter__(self) -> Study:
         return self

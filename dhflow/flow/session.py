@@ -6,12 +6,10 @@ import importlib
 import logging
 import os
 import platform
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
 from importlib import metadata
@@ -21,6 +19,7 @@ from typing import Any
 from dhflow.errors import SearchError
 from dhflow.flow.call import Call
 from dhflow.flow.driver import Driver, Observer
+from dhflow.flow.interrupts import Interrupts
 from dhflow.flow.limits import Limits
 from dhflow.flow.loop import CompletionLoop
 from dhflow.flow.loop_settings import LoopSettings
@@ -60,6 +59,7 @@ class Session:
         self._number = len(parts.record.sessions)
         self._driver: Driver | None = None
         self._stopped: str | None = None
+        self._interrupts = Interrupts()
 
     def stop(self, reason: str = "stopped by the user") -> None:
         """Ask the running session to end; safe from any thread."""
@@ -95,6 +95,13 @@ class Session:
         KeyboardInterrupt
             After Ctrl-C, SIGTERM or SIGHUP, when everything is recorded and closed.
         """
+        with self._interrupts:
+            reason = self._run_and_close()
+        if self._interrupts.caught:
+            raise _interrupt(self._interrupts.reason, self._parts.history_path)
+        return reason
+
+    def _run_and_close(self) -> str:
         where = pool_settings(self._objective, self._settings)
         directory = RunDirectory(self._parts.history_path, keep=self._settings.keep, session=self._number)
         try:
@@ -124,6 +131,7 @@ class Session:
             return self._run_on(pool, call, loop, directory, server)
         finally:
             self._driver = None
+            self._interrupts.keep()
             pool.close(abandoned=loop.n_abandoned)
 
     def _run_on(self, pool: Pool, call: Call, loop: CompletionLoop, directory: RunDirectory, server: Any) -> str:
@@ -151,15 +159,14 @@ class Session:
         reason = "failed"
         try:
             _tell(observers, "begin")
-            with _signals(driver) as caught:
-                reason = driver.run()
+            self._interrupts.stop_with(driver.stop)
+            reason = driver.run()
         finally:
+            self._interrupts.keep()
             _tell(observers, "close")
             self._note(SessionEnded(self._number, time.time(), {"reason": reason, "abandoned": loop.n_abandoned}))
         if loop.n_abandoned and not pool.can_kill:
             _log.warning("trials that still run, in threads that nothing can end: %d", loop.n_abandoned)
-        if caught:
-            raise _interrupt(reason, self._parts.history_path)
         if loop.aborting is not None:
             failure = loop.aborting
             raise SearchError(
@@ -271,37 +278,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def ending_signals() -> list[signal.Signals]:
-    """Return the signals that end a search in order; SIGHUP is not among them where nohup keeps it away."""
-    found = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found
-
-
-@contextmanager
-def _signals(driver: Driver) -> Iterator[list[int]]:
-    """Turn Ctrl-C, SIGTERM and a closed terminal into an orderly stop; a second one ends at once.
-
-    Only in the main thread: no other may handle signals.
-    """
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def handle(number: int, frame: object) -> None:
-        del frame
-        caught.append(number)
-        if len(caught) > 1:
-            raise KeyboardInterrupt
-        driver.stop(f"interrupted by {signal.Signals(number).name}")
-
-    before = {each: signal.signal(each, handle) for each in ending_signals()}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

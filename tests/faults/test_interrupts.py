@@ -98,6 +98,38 @@ def test_a_trial_that_hangs_does_not_keep_an_interrupted_search(
         assert failure.kind == "Interrupted"
 
 
+# -- a script
+
+SCRIPT = """
+import os, signal, sys, threading
+from problem import problem
+from dhflow import search
+
+class Late:
+    def trial_ended(self, trial): pass
+    def tick(self, driver): pass
+    def close(self): threading.Timer({delay_s}, os.kill, [os.getpid(), signal.SIGTERM]).start()
+
+search(problem, searcher="random", seed=1, max_trials=4, history={history!r}, site="laptop",
+       site_set={{"workers": 2, "heartbeat_s": 1}}, observers=[Late()])
+"""
+
+
+@pytest.mark.parametrize("delay_s", [0.01, 0.1])
+def test_a_signal_while_a_script_closes_its_site_or_history_waits_for_that(
+    watch: Callable[..., WatchedSearch], delay_s: float
+) -> None:
+    watched = watch(trial_s=0.1)
+    script = watched.folder / "script.py"
+    script.write_text(SCRIPT.format(history=str(watched.history), delay_s=delay_s))
+    process = watched.start(sys.executable, script)
+    watched.wait_for_exit(process)
+    assert process.returncode == -signal.SIGINT, watched.said
+    assert "KeyboardInterrupt: interrupted by SIGTERM" in watched.said
+    assert watched.processes() == []
+    watched.check(4)
+
+
 # -- a notebook
 
 CELL = """
