@@ -308,7 +308,10 @@ class Round(Marked):
     def set_clock(self) -> None:
         """Set the clock of all Python processes of the search, back and forth (:mod:`sitecustomize` beside this)."""
         for _ in range(2):
-            self.clock.write_bytes(struct.pack("d", self.chance.choice([-1, 1]) * self.chance.uniform(30, 200_000)))
+            ahead_s = self.chance.choice([-1, 1]) * self.chance.uniform(30, 200_000)
+            # In place: who reads a mapped file that is empty for a moment, as one opened for writing is, gets SIGBUS.
+            with self.clock.open("r+b", buffering=0) as file:
+                file.write(struct.pack("d", ahead_s))
             time.sleep(1.5)
 
     def read(self) -> None:

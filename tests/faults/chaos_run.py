@@ -155,6 +155,7 @@ def main(path: str) -> None:
     plan: Plan = json.loads(Path(path).read_text())
     logging.basicConfig()
     with Path(plan["stacks"]).open("a") as stacks:
+        faulthandler.enable(file=stacks)  # a crash of the driver says where
         faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
         result = search(
             objective,
