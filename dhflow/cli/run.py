@@ -57,12 +57,17 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the history keeps, so that `dhflow resume` finds it again."""
+        from dhflow.flow.confidential import for_history
+
+        options = dict(self.options)
+        if "site_set" in options:
+            options["site_set"] = for_history(options["site_set"])
         return {
             "problem": self.reference.to_json(),
             "searcher": self.searcher,
             "searcher_options": dict(self.searcher_options),
             "constraints": list(self.constraints),
-            "options": dict(self.options),
+            "options": options,
         }
 
 

@@ -7,13 +7,13 @@ process; the clients' lie in a file that only its owner may read, or travel in t
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dhflow.errors import ExecutionError
+from dhflow.flow.confidential import keep_private
 from dhflow.flow.run_directory import KEYS
 from dhflow.flow.tail import chosen
 from dhflow.monitor.control import Control, control_to_line
@@ -154,10 +154,6 @@ class ChannelServer:
 
 
 def _write_keys(folder: Path, keys: list[str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / KEYS
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump({"client": keys}, file)
+    keep_private(path, {"client": keys})
     return path

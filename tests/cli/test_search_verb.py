@@ -173,6 +173,21 @@ def test_resume_keeps_site_searcher_and_limits_unless_told_otherwise(folder: Pat
     assert "never end" in lifted.err
 
 
+def test_resume_uses_what_the_history_withholds_while_its_run_directory_has_it(folder: Path, dhflow: Any) -> None:
+    site = ["--site-set", "workers=1", "--site-set", "worker_init=export SECRET_WORD=abc"]
+    assert dhflow("search", "digits.py", *site, *RANDOM, "--max-trials", "1", "--no-progress").code == 0
+    assert dhflow("resume", "digits.h5", "--max-trials", "2", "--no-progress").code == 0
+    plans = [each.info["reference"]["options"]["site_set"] for each, _ in load("digits.h5").record.sessions]
+    assert plans == [{"workers": "1", "worker_init": "<withheld>"}] * 2
+    (folder / "digits.h5.run" / "site_set.json").unlink()
+    asked = dhflow("resume", "digits.h5", "--max-trials", "3")
+    assert asked.code == 1
+    assert 'give it again, --site-set worker_init="…"' in asked.err
+    again = dhflow("resume", "digits.h5", "--max-trials", "3", "--no-progress", "--site-set", "worker_init=true")
+    assert again.code == 0
+    assert len(load("digits.h5")) == 3
+
+
 def test_resume_asks_for_a_problem_that_it_cannot_find(folder: Path, dhflow: Any) -> None:
     dhflow("search", "digits.py", *THREADS, *RANDOM, "--max-trials", "2")
     (folder / "digits.py").rename(folder / "renamed.py")
