@@ -135,6 +135,56 @@ def test_a_search_runs_inside_a_job(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.usefixtures("pbs")
+def test_a_search_inside_a_job_of_pbs_knows_its_end(tmp_path: Path) -> None:
+    # The shim's qstat says nothing of walltimes: this one adds what PBS Pro says of the same job.
+    shim = tmp_path / "shims" / "qstat"
+    (tmp_path / "bare").mkdir()
+    bare = shim.rename(tmp_path / "bare" / "qstat")
+    shim.write_text(
+        textwrap.dedent(
+            f"""\
+            #!{sys.executable}
+            import json, os, re, subprocess, sys, time
+            said = json.loads(subprocess.check_output([{str(bare)!r}, *sys.argv[1:]]))
+            for name, job in said["Jobs"].items():
+                shown = subprocess.check_output(["scontrol", "show", "job", name.split(".")[0]], text=True)
+                began = re.search(r"StartTime=(\\S+)", shown)[1]
+                job["stime"] = time.strftime("%a %b %d %H:%M:%S %Y", time.strptime(began, "%Y-%m-%dT%H:%M:%S"))
+                job["Resource_List"] = {{"walltime": re.search(r"TimeLimit=(\\S+)", shown)[1]}}
+            print(json.dumps(said))
+            """
+        )
+    )
+    shim.chmod(0o755)
+    (tmp_path / "inside.py").write_text(
+        textwrap.dedent(
+            """
+            from dhflow import Float, SearchSpace, search
+
+            def left(config, trial):
+                return {"objective": config["x"], "left_s": trial.time_left_s}
+
+            if __name__ == "__main__":
+                result = search(left, SearchSpace({"x": Float(0, 1)}), site="inside_job", searcher="random",
+                                site_set={"heartbeat_s": 2, "longest_trial_s": 10}, max_trials=4)
+                print(min(each.metrics["left_s"] for each in result.trials),
+                      max(each.metrics["left_s"] for each in result.trials))
+            """
+        )
+    )
+    script = tmp_path / "job.sh"
+    lines = ["-l select=2", "-l walltime=00:05:00", f"-o {tmp_path}/out", f"-e {tmp_path}/err", "-N inside"]
+    text = "\n".join(f"#PBS {each}" for each in lines)
+    script.write_text(f"#!/bin/bash\n{text}\n{sys.executable} inside.py\n")
+    subprocess.run(["qsub", str(script)], check=True, timeout=30, capture_output=True)
+    until = time.monotonic() + 50
+    while time.monotonic() < until and not ((tmp_path / "out").exists() and (tmp_path / "out").read_text().strip()):
+        time.sleep(0.5)
+    least, most = map(float, (tmp_path / "out").read_text().split())
+    assert 200 < least <= most <= 300, (tmp_path / "err").read_text()
+
+
 def test_a_site_file_serves_a_script_without_dhflow_on_slurm(tmp_path: Path) -> None:
     site = Path(__file__).parents[2] / "site_configs" / "slurm.py"
     script = tmp_path / "plain.py"

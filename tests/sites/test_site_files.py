@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import subprocess
@@ -156,6 +157,46 @@ def test_inside_a_job_its_end_is_known() -> None:
     assert 595 < provider.ends_at - time.time() <= 600
     assert f"export DHFLOW_BLOCK_ENDS={provider.ends_at}" in provider.worker_init
     assert executor_of("inside_job").provider.ends_at is None
+
+
+BEGAN = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(time.time() - 600))
+AS_JSON = {"Jobs": {"7.pbs": {"stime": BEGAN, "Resource_List": {"nodect": 2, "walltime": "01:00:00"}}}}
+AS_TEXT = f"Job Id: 7.pbs\n    Resource_List.nodect = 2\n    Resource_List.walltime = 01:00:00\n    stime = {BEGAN}\n"
+USED = {"resources_used": {"walltime": "00:10:00"}, "Resource_List": {"walltime": "01:00:00"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "left_s"),
+    [
+        (f"cat <<'END'\n{json.dumps(AS_JSON)}\nEND", 3000),
+        (f"[ $2 = -F ] && echo '{{\"broken' || cat <<'END'\n{AS_TEXT}END", 3000),
+        (f"cat <<'END'\n{json.dumps({'Jobs': {'7.pbs': USED}})}\nEND", 3000),
+        ("echo '{\"Jobs\": {}}'", None),
+        ('echo \'{"Jobs": {"7.pbs": {"stime": "soon", "Resource_List": {"walltime": "1:00:00"}}}}\'', None),
+        ('echo \'{"Jobs": {"7.pbs": "gone"}}\'', None),
+        ("echo 'qstat: Unknown Job Id' >&2; exit 153", None),
+        (None, None),
+    ],
+)
+def test_inside_a_job_of_pbs_qstat_is_asked_for_its_end(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answer: str | None,
+    left_s: float | None,
+) -> None:
+    if answer is not None:
+        (tmp_path / "qstat").write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / "qstat").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PBS_JOBID", "7.pbs")
+    executor = executor_of("inside_job", longest_trial_s=60)
+    if left_s is None:
+        assert (executor.provider.ends_at, executor.drain_period) == (None, None)
+        assert "the end of this job is not known" in caplog.text
+    else:
+        assert left_s - 20 < executor.provider.ends_at - time.time() <= left_s + 1
+        assert left_s - 150 < executor.drain_period <= left_s - 120
 
 
 def test_the_environment_that_submits_is_used_unless_another_is_named() -> None:
