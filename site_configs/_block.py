@@ -237,6 +237,15 @@ def share_accelerators(
     return Slots(names, "none" if "" in cores else "list:" + ":".join(shares), len(names))
 
 
+def vendor_line(vendor: str) -> str:
+    """Return the shell line by which dhflow's workers know that each must count its accelerators anew, or "".
+
+    Parsl sets ``ROCR_VISIBLE_DEVICES`` and ``CUDA_VISIBLE_DEVICES`` alike; of AMD's devices the second counts among
+    those that the first leaves.
+    """
+    return "export DHFLOW_GPU_VENDOR=amd" if vendor == "amd" else ""
+
+
 def split_cores(cores: str, parts: int) -> list[str]:
     """Split a list of core ranges, each range into equal parts: hardware threads of one core stay together."""
     if not cores:

@@ -5,10 +5,13 @@ Set:      ``account``, your project; ``worker_init`` where the environment that 
           example ``"module load cray-python rocm; source /path/to/venv/bin/activate"``.
 Verified: not verified: only built, and its batch script printed, off the machine.
 Source:   Frontier User Guide, "Frontier Compute Nodes" (which cores lie beside which GPU; the first core of each group
-          of eight is reserved) and its sbatch examples. Parsl sets ROCR_VISIBLE_DEVICES and CUDA_VISIBLE_DEVICES alike;
-          where a framework honours both and finds no GPU, remove the latter at the start of the objective.
+          of eight is reserved) and its sbatch examples.
 
 Plain Parsl: ``parsl.load(make_config(account="my_project"))`` works in any script, with or without dhflow.
+Parsl gives a worker the number of its GPU in ROCR_VISIBLE_DEVICES and in CUDA_VISIBLE_DEVICES alike. ROCm takes the
+first, and HIP then looks for the second among what is left: with number 5 it finds no GPU (Parsl's issue 3858). A
+search of dhflow puts that right in each worker; an app of your own begins with
+``os.environ["CUDA_VISIBLE_DEVICES"] = "0"`` (``"0,1"`` for two GPUs), before PyTorch or TensorFlow look for devices.
 """
 
 from __future__ import annotations
@@ -95,7 +98,10 @@ def make_config(
         qos=qos,
         gpus_per_node=8,
         worker_init=_block.worker_environment(
-            worker_init, _block.block_end(walltime), _block.thread_limits(max(1, 56 // slots.count))
+            worker_init,
+            _block.block_end(walltime),
+            _block.vendor_line("amd"),
+            _block.thread_limits(max(1, 56 // slots.count)),
         ),
         # One manager on each node, which sees all of it: Parsl itself shares cores and GPUs out.
         launcher=SrunLauncher(overrides="--cpus-per-task=56 --cpu-bind=none --gpu-bind=none"),

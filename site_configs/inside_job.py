@@ -98,7 +98,9 @@ def make_config(
     ends_at = _ends_at(time_left_s)
     provider = LocalProvider(
         worker_init=_block.worker_environment(
-            worker_init, "" if ends_at is None else f"export {_block.BLOCK_ENDS}={ends_at}"
+            worker_init,
+            "" if ends_at is None else f"export {_block.BLOCK_ENDS}={ends_at}",
+            _block.vendor_line(gpu_vendor),
         ),
         launcher=_launcher(_scheduler() if launcher == "auto" else launcher, launcher_options),
         **_block.check_blocks(nodes or nodes_of_job(), 1, 1),
