@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -65,6 +65,23 @@ class Slots(NamedTuple):
     accelerators: list[str]
     cpu_affinity: str
     count: int
+
+
+class Limit(NamedTuple):
+    """What a queue takes.
+
+    Parameters
+    ----------
+    least_nodes : int
+    most_nodes : int or None
+        None where only the machine's size limits it.
+    longest : str
+        The most walltime for so many nodes.
+    """
+
+    least_nodes: int
+    most_nodes: int | None
+    longest: str
 
 
 def from_environment(make_config: Callable[..., Config]) -> Config:
@@ -122,8 +139,33 @@ def drain_period(walltime: str, longest_trial_s: int | None) -> int | None:
     return period
 
 
-def check_queue(queue: str, nodes: int, walltime: str, limits: dict[str, tuple[int, int, int]], source: str) -> None:
-    """Compare a request with the documented limits (least nodes, most nodes, hours) of its queue.
+def check_queue(
+    queue: str,
+    nodes: int,
+    walltime: str,
+    limits: Mapping[str, Sequence[Limit]],
+    source: str,
+    *,
+    shortest: str = "00:01:00",
+) -> str:
+    """Compare a request with the documented limits of its queue.
+
+    Parameters
+    ----------
+    queue : str
+    nodes : int
+    walltime : str
+    limits : mapping
+        By queue; one that routes jobs by their size has several.
+    source : str
+        Where they are documented, and when that was read.
+    shortest : str
+        The least walltime in all of them.
+
+    Returns
+    -------
+    str
+        What was compared with what, or "" where the limits of the queue are not known.
 
     Raises
     ------
@@ -131,13 +173,20 @@ def check_queue(queue: str, nodes: int, walltime: str, limits: dict[str, tuple[i
         If the queue is known and does not take the request.
     """
     if queue not in limits:
-        return
-    least, most, hours = limits[queue]
+        return ""
     lift = f"({source}; check_limits=false lifts this check)"
-    if not least <= nodes <= most:
+    least, most = limits[queue][0].least_nodes, limits[queue][-1].most_nodes
+    fitting = [each for each in limits[queue] if each.least_nodes <= nodes <= (each.most_nodes or nodes)]
+    if not fitting:
         raise ValueError(f"nodes must be {least} to {most} in the queue {queue!r}, not {nodes} {lift}")
-    if walltime_seconds(walltime) > 3600 * hours:
-        raise ValueError(f"walltime must be at most {hours:02d}:00:00 in the queue {queue!r}, not {walltime} {lift}")
+    longest = fitting[0].longest
+    if walltime_seconds(walltime) > walltime_seconds(longest):
+        of_size = "" if len(limits[queue]) == 1 else f"for {fitting[0].least_nodes} to {fitting[0].most_nodes} nodes "
+        raise ValueError(f"walltime must be at most {longest} {of_size}in the queue {queue!r}, not {walltime} {lift}")
+    if walltime_seconds(walltime) < walltime_seconds(shortest):
+        raise ValueError(f"walltime must be at least {shortest} in the queue {queue!r}, not {walltime} {lift}")
+    size = "1 node" if nodes == 1 else f"{nodes} nodes"
+    return f"{size} for {walltime} are within those of the queue {queue!r} ({source})"
 
 
 def reachable_address(name: str) -> str | None:
@@ -333,8 +382,12 @@ def make_config(
     heartbeat_s: int,
     cpu_affinity: str | None,
     run_dir: str,
+    limits: str = "",
 ) -> Config:
-    """Return the configuration of one executor over blocks of nodes, as all sites with nodes have it."""
+    """Return the configuration of one executor over blocks of nodes, as all sites with nodes have it.
+
+    ``limits`` is what :func:`check_queue` says; ``dhflow sites check`` shows it.
+    """
     at_least_one(heartbeat_s=heartbeat_s)
     executor = HighThroughputExecutor(
         label=label,
@@ -351,7 +404,7 @@ def make_config(
         interchange_launch_cmd=interchange_command(),
         provider=provider,
     )
-    return Config(
+    config = Config(
         executors=[executor],
         strategy="simple",
         strategy_period=1,  # the first block is only asked for after this long
@@ -360,6 +413,9 @@ def make_config(
         run_dir=run_dir,
         initialize_logging=FileLogging(level=logging.INFO),
     )
+    # Not Parsl's: dhflow says it before anything is submitted.
+    config.queue_limits = limits
+    return config
 
 
 def _parse(variable: str, text: str, wanted: Any) -> Any:

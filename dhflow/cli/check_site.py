@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 COMPARED = ("dhflow", "parsl", "numpy", "cloudpickle", "dill", "tensorflow", "keras")
 """What must be alike on both sides, or nearly so."""
 
+LOOK_AT_QUEUE = {"sbatch": "`scontrol show partition` and `sacctmgr show qos`", "qsub": "`qstat -Qf`"}
+"""What tells the limits of queues, by the command that submits."""
+
 _LOCK = "lock"
 _MAX_LAST_LINE = 200
 _OUTPUTS = {".stderr": "stderr", ".err": "stderr", ".stdout": "stdout", ".out": "stdout"}
@@ -59,6 +62,25 @@ def check_commands(planned: Iterable[PlannedBlocks]) -> Iterator[Check]:
         yield ok("scheduler", f"{', '.join(needed)} found")
     else:
         yield ok("scheduler", "none is needed")
+
+
+def check_limits(planned: Iterable[PlannedBlocks], limits: str) -> Iterator[Check]:
+    """Say whether nodes and walltime were compared with what the queue takes.
+
+    Parameters
+    ----------
+    planned : iterable of PlannedBlocks
+    limits : str
+        What the site says of it, or "" where it knows no limits.
+    """
+    looks = {LOOK_AT_QUEUE[each.needs[0]] for each in planned if each.needs}
+    if limits:
+        yield ok("limits", limits)
+    elif looks:
+        text = (
+            "those of this queue are not known here: the scheduler may refuse nodes or walltime, or keep them waiting"
+        )
+        yield warn("limits", text, f"compare with {', '.join(sorted(looks))}, or the machine's user guide")
 
 
 def check_site(site: str, arguments: Mapping[str, Any], path: Path, timeout_s: float | None) -> Iterator[Check]:

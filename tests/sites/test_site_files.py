@@ -114,6 +114,12 @@ def test_affinity_can_be_switched_off() -> None:
         ({"account": "x", "walltime": "02:00:00"}, "walltime", "at most 01:00:00 in the queue 'debug'"),
         ({"account": "x", "nodes": "3"}, "nodes", "1 to 2 in the queue 'debug'"),
         ({"account": "x", "nodes": "2", "queue": "prod"}, "nodes", "10 to 496"),
+        (
+            {"account": "x", "nodes": "24", "queue": "prod", "walltime": "03:01:00"},
+            "walltime",
+            "at most 03:00:00 for 10 to 24 nodes",
+        ),
+        ({"account": "x", "walltime": "00:04:00"}, "walltime", "at least 00:05:00 in the queue 'debug'"),
         ({"account": "x", "nodes": "0", "queue": "mine"}, "nodes", "at least 1"),
         ({"account": "x", "min_blocks": 2}, "min_blocks", r"0 to max_blocks \(1\)"),
         ({"account": "x", "accelerators_per_trial": 5}, "accelerators_per_trial", "a node has 4"),
@@ -129,6 +135,48 @@ def test_what_the_machine_would_refuse_is_refused_here(arguments: dict, argument
         load_site("polaris", **arguments)
     if argument is not None:
         assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    ("site", "arguments", "match"),
+    [
+        ("perlmutter", {"walltime": "00:45:00"}, "at most 00:30:00 in the queue 'debug'"),
+        ("perlmutter", {"nodes": 9}, "1 to 8 in the queue 'debug'"),
+        ("perlmutter", {"queue": "regular", "nodes": 200, "walltime": "48:01:00"}, "at most 48:00:00"),
+        ("frontier", {"walltime": "02:01:00"}, "at most 02:00:00 for 1 to 91 nodes in the queue 'batch'"),
+        ("frontier", {"walltime": "06:01:00", "nodes": 92}, "at most 06:00:00 for 92 to 183 nodes"),
+        ("frontier", {"qos": "debug", "nodes": 200, "walltime": "03:00:00"}, "at most 02:00:00 in the queue 'debug'"),
+        ("frontier", {"queue": "extended", "nodes": 65}, "1 to 64 in the queue 'extended'"),
+        ("aurora", {"nodes": 3}, "1 to 2 in the queue 'debug'"),
+        ("aurora", {"queue": "prod", "nodes": 16}, "256 to 10624 in the queue 'prod'"),
+        ("aurora", {"queue": "prod", "nodes": 1024, "walltime": "12:01:00"}, "at most 12:00:00 for 256 to 1024 nodes"),
+        ("aurora", {"walltime": "00:04:00"}, "at least 00:05:00"),
+    ],
+)
+def test_each_machines_documented_limits_hold(site: str, arguments: dict[str, Any], match: str) -> None:
+    with pytest.raises(SiteError, match=match) as caught:
+        load_site(site, account="x", **arguments)
+    assert caught.value.argument in ("nodes", "walltime")
+    assert "check_limits=false lifts this check" in str(caught.value)
+    lifted = load_site(site, account="x", check_limits=False, **arguments)
+    assert lifted.queue_limits == ""
+
+
+@pytest.mark.parametrize(
+    ("site", "arguments", "said"),
+    [
+        ("polaris", {"queue": "prod", "nodes": 100, "walltime": "24:00:00"}, "100 nodes for 24:00:00 are within"),
+        ("perlmutter", {"queue": "regular", "nodes": 1000, "walltime": "48:00:00"}, "of the queue 'regular' (NERSC"),
+        ("frontier", {"nodes": 184, "walltime": "12:00:00", "qos": "normal"}, "of the queue 'batch' (Frontier"),
+        ("frontier", {"qos": "mine", "walltime": "100:00:00"}, ""),
+        ("aurora", {"queue": "R123", "walltime": "100:00:00"}, ""),
+        ("slurm", {"queue": "debug"}, ""),
+    ],
+)
+def test_what_was_compared_with_which_limits_is_said(site: str, arguments: dict[str, Any], said: str) -> None:
+    limits = load_site(site, **({} if site == "slurm" else {"account": "x"}), **arguments).queue_limits
+    assert said in limits
+    assert bool(said) == bool(limits)
 
 
 def test_documented_limits_of_a_queue_can_be_lifted() -> None:
