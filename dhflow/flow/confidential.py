@@ -6,10 +6,11 @@ What is withheld lies in the run directory, in a file that only its owner may re
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,24 @@ def make_private(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):  # somebody else's, or a file system without modes
         folder.chmod(0o700)
+
+
+@contextmanager
+def config_not_logged() -> Iterator[None]:
+    """Keep a kernel that starts from writing its whole configuration, shell of the user included, into Parsl's log."""
+    logger = logging.getLogger("parsl.dataflow.dflow")
+    logger.addFilter(_shorten)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_shorten)
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    first, _, more = record.getMessage().partition("\n")
+    if more and first.endswith("with config"):
+        record.msg, record.args = f"{first} (left out: it may hold secrets)", ()
+    return True
 
 
 def restored(site_set: Mapping[str, Any], run_directory: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import ExecutionError, SiteError
 from dhflow.flow.blocks import BlockWatch
-from dhflow.flow.confidential import make_private
+from dhflow.flow.confidential import config_not_logged, make_private
 from dhflow.flow.globus import is_globus
 from dhflow.flow.job_notes import JobNotes
 from dhflow.flow.routing import Route, RoutingExecutor
@@ -274,7 +274,8 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         jobs.follow(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
-        kernel = DataFlowKernel(config)
+        with config_not_logged():
+            kernel = DataFlowKernel(config)
     except Exception as error:
         raise ExecutionError(f"{description} does not start: {error}") from error
     pool = _wrap_kernel(kernel, chosen, workers, description)

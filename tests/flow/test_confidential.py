@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,17 @@ def test_what_was_withheld_comes_back_from_the_run_directory_alone(tmp_path: Pat
 
 
 @pytest.mark.integration
-def test_a_secret_of_worker_init_is_in_no_file_that_others_may_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("site", "size"), [("laptop", {"workers": 1}), ("inside_job", {"launcher": "none"})])
+def test_a_secret_of_worker_init_is_in_no_file_that_others_may_read(
+    tmp_path: Path, site: str, size: dict[str, Any]
+) -> None:
     history = tmp_path / "h.h5"
-    site_set = {"workers": 1, "worker_init": f"export WANDB_API_KEY={SECRET}"}
+    site_set = {**size, "worker_init": f'export PATH="{Path(sys.executable).parent}:$PATH" WANDB_API_KEY={SECRET}'}
     command = f"MY_TOKEN={SECRET} python -c \"import os; print(len(os.getenv('WANDB_API_KEY')) + {{x}})\""
-    result = search(command, SPACE, site="laptop", site_set=site_set, searcher="random", max_trials=1, history=history)
+    result = search(command, SPACE, site=site, site_set=site_set, searcher="random", max_trials=1, history=history)
     assert result.trials[0].objective == pytest.approx(len(SECRET) + result.trials[0].config["x"])
     info = load(history).record.sessions[0][0].info
-    assert info["site_set"] == {"workers": "1", "worker_init": repr(WITHHELD)}
+    assert info["site_set"] == {**{name: repr(each) for name, each in size.items()}, "worker_init": repr(WITHHELD)}
     assert info["objective"].startswith(f"command: MY_TOKEN={WITHHELD} python")
     holding = {each for each in tmp_path.rglob("*") if each.is_file() and SECRET.encode() in each.read_bytes()}
     assert run_path(history) / SITE_SET in holding
