@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import runpy
 import subprocess
@@ -17,6 +18,7 @@ from parsl.executors import HighThroughputExecutor
 
 from dhflow import load_site
 from dhflow.errors import SiteError
+from dhflow.flow.channel_server import PORTS
 from dhflow.flow.pool import size_of
 from dhflow.flow.site import site_arguments, site_folder, site_names
 
@@ -334,6 +336,17 @@ def test_arguments_come_from_the_environment_for_parsls_own_tools(monkeypatch: p
     monkeypatch.setenv("DHFLOW_SITE_EXECUTOR", "fibres")
     with pytest.raises(ValueError, match="DHFLOW_SITE_EXECUTOR must be one of processes, threads"):
         runpy.run_path(str(site_folder() / "laptop.py"))["fresh_config"]()
+
+
+def test_the_page_for_administrators_names_the_ports_and_the_log_levels() -> None:
+    page = (site_folder() / "ADMIN.md").read_text()
+    executor = executor_of("slurm")
+    for first, last in (executor.worker_port_range, executor.interchange_port_range, (PORTS[0], PORTS[1] - 1)):
+        assert f"{first} to {last}" in page
+    levels = {site: load_site(site).initialize_logging.level for site in ("slurm", "pbs", "inside_job", "laptop")}
+    assert levels == {"slurm": logging.INFO, "pbs": logging.INFO, "inside_job": logging.INFO, "laptop": logging.WARNING}
+    assert "of sites with nodes and `globus` at level INFO" in page
+    assert "of `laptop` warnings only" in page
 
 
 def test_site_files_need_no_dhflow() -> None:
