@@ -8,6 +8,7 @@ Verified: run for real in November 2026: a search inside a job of two nodes over
           is known. Inside a job of PBS itself and with GPUs: not verified.
 Source:   ALCF user guide, "Parsl on Aurora", section on running within a single PBS job.
 
+A search longer than one job: chain.sh beside this file submits a job script several times, one after the other.
 Plain Parsl: ``parsl.load(make_config())`` works in any script, with or without dhflow.
 """
 

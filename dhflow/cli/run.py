@@ -87,8 +87,9 @@ def run(plan: Plan) -> None:
     is_new = not exists(plan.history)
     if not is_new and not plan.resume:
         raise HistoryError(
-            f"{plan.history} exists already. To go on with it: {resume_command(plan.history)}; "
-            "to start anew, choose another --history or remove it"
+            f"{plan.history} exists already. To go on with it: {resume_command(plan.history)}, or this command "
+            "with --resume, which also starts a search that is not there yet; to start anew, choose another --history "
+            "or remove it"
         )
     if not is_new and _is_done(plan):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dhflow import Float, SearchSpace, search
+from dhflow import Float, SearchSpace, load, search
 from dhflow.cli.check_site import check_site
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.usefixtures("queue_left")]
@@ -133,6 +134,48 @@ def test_a_search_runs_inside_a_job(tmp_path: Path) -> None:
     done = subprocess.run(["sbatch", *options.split(), str(script)], check=False, timeout=60, capture_output=True)
     assert (tmp_path / "out").read_text().strip() == "16 ['n1', 'n2']", (tmp_path / "err").read_text()
     assert done.returncode == 0
+
+
+def test_chained_jobs_take_a_search_up_where_the_one_before_has_left_it(tmp_path: Path) -> None:
+    (tmp_path / "problem.py").write_text(
+        textwrap.dedent(
+            """
+            import time
+            from dhflow import Float, Problem, SearchSpace
+
+            def objective(config):
+                time.sleep(0.5)
+                return config["x"]
+
+            problem = Problem(SearchSpace({"x": Float(0, 1)}), objective)
+            """
+        )
+    )
+    # Each job has time for some of the trials; how many, the machine says.
+    search_line = (
+        "-m dhflow search problem.py --history h.h5 --resume --searcher random --max-trials 30 --wall-time 12s"
+    )
+    script = tmp_path / "job.sh"
+    script.write_text(
+        "#!/bin/bash\n#SBATCH --partition=debug --nodes=1 --exclusive --time=2 --output=%j.out\n"
+        f"{sys.executable} {search_line} --site inside_job --site-set heartbeat_s=2 --no-progress\n"
+    )
+    chain = Path(__file__).parents[2] / "site_configs" / "chain.sh"
+    done = subprocess.run([chain, "3", script], check=True, timeout=30, capture_output=True, text=True)
+    jobs = done.stdout.split()
+    assert len(jobs) == 3
+    until = time.monotonic() + 100
+    asked = ["squeue", "--noheader", f"--jobs={','.join(jobs)}"]
+    while time.monotonic() < until and subprocess.run(asked, capture_output=True, check=False).stdout.strip():
+        time.sleep(0.5)
+    said = [(tmp_path / f"{each}.out").read_text() for each in jobs]
+    result = load(tmp_path / "h.h5")
+    assert [each.trial_id for each in result] == list(range(len(result))), said
+    sessions = [(begin.at, end.at) for begin, end in result.record.sessions if end is not None]
+    assert len(sessions) >= 2, said
+    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(sessions))
+    ended = [each.attempts[-1].ended_at for each in result if each.status.value == "completed"]
+    assert sum(any(begin <= each <= end for each in ended) for begin, end in sessions) >= 2, said
 
 
 @pytest.mark.usefixtures("pbs")

@@ -338,6 +338,36 @@ def test_arguments_come_from_the_environment_for_parsls_own_tools(monkeypatch: p
         runpy.run_path(str(site_folder() / "laptop.py"))["fresh_config"]()
 
 
+@pytest.mark.parametrize(
+    ("line", "commands"),
+    [
+        ("#SBATCH --nodes=1", ["sbatch --parsable --time=9", "sbatch --parsable --dependency=afterany:J1 --time=9"]),
+        ("#PBS -l select=1", ["qsub --time=9", "qsub -W depend=afterany:J1 --time=9"]),
+    ],
+)
+def test_a_chain_of_jobs_begins_each_after_the_one_before(tmp_path: Path, line: str, commands: list[str]) -> None:
+    given = tmp_path / "given"
+    for name, after in (("sbatch", ";cluster"), ("qsub", "")):
+        text = f'#!/bin/sh\necho "{name} $*" >> {given}\necho "J$(grep -c . {given}){after}"\n'
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\n{line}\n")
+    chain = site_folder() / "chain.sh"
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(chain), *arguments], capture_output=True, text=True, timeout=30, check=False, env=path
+        )
+
+    assert run("2", str(script), "--time=9").stdout.split() == ["J1", "J2"]
+    assert given.read_text().splitlines() == [f"{each} {script}" for each in commands]
+    for wrong in (["0", str(script)], ["two", str(script)], ["2", str(tmp_path / "none")], ["2"]):
+        refused = run(*wrong)
+        assert (refused.returncode, "usage" in refused.stderr) == (2, True)
+
+
 def test_the_page_for_administrators_names_the_ports_and_the_log_levels() -> None:
     page = (site_folder() / "ADMIN.md").read_text()
     executor = executor_of("slurm")
