@@ -6,6 +6,7 @@ one of them copies this one too.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import ipaddress
 import logging
@@ -32,6 +33,8 @@ ENVIRONMENT = "DHFLOW_SITE_"
 
 BLOCK_ENDS = "DHFLOW_BLOCK_ENDS"
 """Variable that tells a block's workers when its scheduler will end it, in UTC epoch seconds."""
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _MAX_FAILED_BLOCKS = 3
 
@@ -60,11 +63,14 @@ class Slots(NamedTuple):
     cpu_affinity : str
         Parsl's ``cpu_affinity``.
     count : int
+    note : str
+        What a user may not expect of them, or "".
     """
 
     accelerators: list[str]
     cpu_affinity: str
     count: int
+    note: str = ""
 
 
 class Limit(NamedTuple):
@@ -90,11 +96,18 @@ def from_environment(make_config: Callable[..., Config]) -> Config:
     Raises
     ------
     ValueError
-        Naming a variable that is missing or has no fitting value.
+        Naming a variable that is missing, has no fitting value, or stands for no argument of this site.
     """
     hints = typing.get_type_hints(make_config)
     arguments: dict[str, Any] = {}
-    for name, parameter in inspect.signature(make_config).parameters.items():
+    parameters = inspect.signature(make_config).parameters
+    known = [ENVIRONMENT + each.upper() for each in parameters]
+    for variable in os.environ:
+        if variable.startswith(ENVIRONMENT) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+            raise ValueError(f"{variable} stands for no argument of this site; {hint}")
+    for name, parameter in parameters.items():
         variable = ENVIRONMENT + name.upper()
         if variable in os.environ:
             arguments[name] = _parse(variable, os.environ[variable], hints.get(name, str))
@@ -272,18 +285,20 @@ def share_accelerators(
         raise ValueError("trials_per_accelerator and accelerators_per_trial cannot both be above 1")
     if accelerators_per_trial > n:
         raise ValueError(f"accelerators_per_trial is {accelerators_per_trial}, a node has {n}")
+    note = ""
     if accelerators_per_trial > 1:
-        groups = [
-            range(i, i + accelerators_per_trial)
-            for i in range(0, n - n % accelerators_per_trial, accelerators_per_trial)
-        ]
+        idle = n % accelerators_per_trial
+        if idle:
+            note = f"{idle} of the {n} accelerators of a node {'is' if idle == 1 else 'are'} left idle"
+            note += f": accelerators_per_trial={accelerators_per_trial} does not divide them"
+        groups = [range(i, i + accelerators_per_trial) for i in range(0, n - idle, accelerators_per_trial)]
         names = [",".join(map(str, group)) for group in groups]
         shares = [",".join(cores[i] for i in group) for group in groups]
     else:
         slots = range(n * trials_per_accelerator)
         names = [str(i if vendor == "nvidia" else i // trials_per_accelerator) for i in slots]
         shares = [share for each in cores for share in split_cores(each, trials_per_accelerator)]
-    return Slots(names, "none" if "" in cores else "list:" + ":".join(shares), len(names))
+    return Slots(names, "none" if "" in cores else "list:" + ":".join(shares), len(names), note)
 
 
 def vendor_line(vendor: str) -> str:
@@ -413,8 +428,9 @@ def make_config(
         run_dir=run_dir,
         initialize_logging=FileLogging(level=logging.INFO),
     )
-    # Not Parsl's: dhflow says it before anything is submitted.
+    # Not Parsl's: dhflow says them before anything is submitted.
     config.queue_limits = limits
+    config.notes = [slots.note] if slots.note else []
     return config
 
 
@@ -423,7 +439,9 @@ def _parse(variable: str, text: str, wanted: Any) -> Any:
     if typing.get_origin(wanted) is Literal and text not in kinds:
         raise ValueError(f"{variable} must be one of {', '.join(kinds)}, not {text!r}")
     if bool in kinds:
-        return text.lower() in ("1", "true", "yes", "on")
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError(f"{variable} must be one of {', '.join(_TRUE + _FALSE)}, not {text!r}")
+        return text.lower() in _TRUE
     if int in kinds:
         try:
             return int(text)

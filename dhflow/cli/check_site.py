@@ -64,15 +64,20 @@ def check_commands(planned: Iterable[PlannedBlocks]) -> Iterator[Check]:
         yield ok("scheduler", "none is needed")
 
 
-def check_limits(planned: Iterable[PlannedBlocks], limits: str) -> Iterator[Check]:
-    """Say whether nodes and walltime were compared with what the queue takes.
+def check_request(planned: Iterable[PlannedBlocks], limits: str | None, notes: Iterable[str]) -> Iterator[Check]:
+    """Say what the site has to say, and whether nodes and walltime were compared with what the queue takes.
 
     Parameters
     ----------
     planned : iterable of PlannedBlocks
-    limits : str
-        What the site says of it, or "" where it knows no limits.
+    limits : str, optional
+        What the site says of the queue, or "" where it knows no limits; None where its scheduler itself will answer.
+    notes : iterable of str
     """
+    for each in notes:
+        yield warn("slots", each)
+    if limits is None:
+        return
     looks = {LOOK_AT_QUEUE[each.needs[0]] for each in planned if each.needs}
     if limits:
         yield ok("limits", limits)

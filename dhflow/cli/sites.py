@@ -94,19 +94,20 @@ def check(name: str, *, site_set: Sequence[tuple[str, str]], run: bool, path: Pa
     tells its versions, its accelerators, and whether file locks hold between there and here.
     """
     from dhflow.cli.check import conclude, show_checks
-    from dhflow.cli.check_site import check_commands, check_limits, check_site
+    from dhflow.cli.check_site import check_commands, check_request, check_site
     from dhflow.flow.batch_script import plan_blocks
     from dhflow.flow.site import load_site
 
     arguments: dict[str, Any] = dict(site_set)
     config = load_site(name, **arguments)
-    limits = getattr(config, "queue_limits", "")
+    limits, notes = getattr(config, "queue_limits", ""), getattr(config, "notes", ())
     planned = plan_blocks(config)
     click.echo("\n\n".join(_planned_lines(each) for each in planned) + "\n")
     found = show_checks("this machine", check_commands(planned))
-    if not run:  # else its scheduler itself answers
-        found += show_checks("the request", check_limits(planned, limits))
-    else:
+    said = [*check_request(planned, None if run else limits, notes)]
+    if said:
+        found += show_checks("the request", said)
+    if run:
         limit = None if isinstance(timeout, Off) else timeout
         found += show_checks(f"site {name}", check_site(name, arguments, path, limit))
     if run:

@@ -237,6 +237,8 @@ def _plan_config(
     config: Config, executors: Sequence[str] | None, workers: int | None, description: str, run_directory: Path
 ) -> PoolPlan:
     chosen = _chosen(config.executors, executors)
+    for each in getattr(config, "notes", ()):  # what a site file has to say
+        _log.warning("%s: %s", description, each)
     start = functools.partial(_open_config, config, chosen, workers, description, JobNotes(run_directory))
     return PoolPlan(_are_threads(chosen), start, _share_files(chosen))
 

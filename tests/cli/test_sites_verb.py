@@ -45,6 +45,13 @@ def test_a_queue_whose_limits_are_not_known_is_promised_nothing(dhflow: Any, lin
     assert "will work" not in ran.out
 
 
+def test_idle_accelerators_are_a_warning(dhflow: Any) -> None:
+    ran = dhflow("sites", "check", *["polaris", "--site-set", "account=x", "--site-set", "accelerators_per_trial=3"])
+    assert ran.code == 0, ran.err
+    assert "1 of the 4 accelerators of a node is left idle" in ran.out
+    assert "no error was found, but" in ran.out
+
+
 def test_where_nothing_is_submitted_there_are_no_limits(dhflow: Any) -> None:
     ran = dhflow("sites", "check", "laptop")
     assert "limits" not in ran.out

@@ -19,7 +19,7 @@ from parsl.executors import HighThroughputExecutor
 from dhflow import load_site
 from dhflow.errors import SiteError
 from dhflow.flow.channel_server import PORTS
-from dhflow.flow.pool import size_of
+from dhflow.flow.pool import plan_pool, size_of
 from dhflow.flow.site import site_arguments, site_folder, site_names
 
 ENDPOINT = "9a947ba5-f537-4681-acf3-cc66485aadec"
@@ -100,6 +100,16 @@ def test_a_trial_gets_several_accelerators() -> None:
     assert aurora.available_accelerators == ["0,1,2", "3,4,5", "6,7,8", "9,10,11"]
     assert aurora.cpu_affinity.startswith("list:1-8,105-112,9-16,113-120,17-24,121-128:25-32")
     assert executor_of("slurm", gpus_per_node=4, accelerators_per_trial=2).available_accelerators == ["0,1", "2,3"]
+    assert load_site("slurm", gpus_per_node=4, accelerators_per_trial=2).notes == []
+
+
+def test_accelerators_that_no_trial_gets_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = load_site("aurora", account="physics", accelerators_per_trial=5)
+    assert config.notes == [
+        "2 of the 12 accelerators of a node are left idle: accelerators_per_trial=5 does not divide them"
+    ]
+    plan_pool("slurm", site_set={"gpus_per_node": 4, "accelerators_per_trial": 3}, run_directory=tmp_path)
+    assert "site 'slurm': 1 of the 4 accelerators of a node is left idle: accelerators_per_trial=3" in caplog.text
 
 
 def test_affinity_can_be_switched_off() -> None:
@@ -333,7 +343,21 @@ def test_arguments_come_from_the_environment_for_parsls_own_tools(monkeypatch: p
     monkeypatch.setenv("DHFLOW_SITE_NODES", "two")
     with pytest.raises(ValueError, match="DHFLOW_SITE_NODES must be a whole number, not 'two'"):
         module["fresh_config"]()
+    monkeypatch.delenv("DHFLOW_SITE_NODES")
+    monkeypatch.setenv("DHFLOW_SITE_CHECK_LIMITS", "maybe")
+    with pytest.raises(ValueError, match=r"DHFLOW_SITE_CHECK_LIMITS must be one of 1, true, .*, off, not 'maybe'"):
+        module["fresh_config"]()
+    monkeypatch.setenv("DHFLOW_SITE_CHECK_LIMITS", "Off")
+    assert module["fresh_config"]().queue_limits == ""
+    monkeypatch.setenv("DHFLOW_SITE_WALTIME", "01:00:00")
+    with pytest.raises(ValueError, match=r"DHFLOW_SITE_WALTIME stands for no .*; did you mean DHFLOW_SITE_WALLTIME\?"):
+        module["fresh_config"]()
+    monkeypatch.delenv("DHFLOW_SITE_WALTIME")
     monkeypatch.setenv("DHFLOW_SITE_EXECUTOR", "fibres")
+    with pytest.raises(ValueError, match="DHFLOW_SITE_EXECUTOR stands for no argument of this site"):
+        module["fresh_config"]()
+    for name in ("ACCOUNT", "CHECK_LIMITS", "WALLTIME"):
+        monkeypatch.delenv(f"DHFLOW_SITE_{name}")
     with pytest.raises(ValueError, match="DHFLOW_SITE_EXECUTOR must be one of processes, threads"):
         runpy.run_path(str(site_folder() / "laptop.py"))["fresh_config"]()
 
