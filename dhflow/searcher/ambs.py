@@ -28,6 +28,7 @@ from dhflow.space import SearchSpace
 from dhflow.surrogate.belief import Surrogate
 from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.leaf import VARIANCES
+from dhflow.surrogate.target import normal_scores, power_scores
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
 from dhflow.trial import Config, Suggestion, Trial
 
@@ -250,7 +251,7 @@ class Ambs(DistinctSearcher):
         Returns
         -------
         mean, std : (len(configs),)
-            In the surrogate's units (forests: normal scores of the losses): lower is better, 0 is a middling trial.
+            In the units of :meth:`scores` (of a forest normal scores of ranks): lower is better, 0 is a middling trial.
             With ``surrogate="mixed"`` what the Gaussian process believes; of the first of several objectives.
 
         Raises
@@ -264,6 +265,10 @@ class Ambs(DistinctSearcher):
         proposer.sync()
         belief = proposer.belief(list(self.space.encode([each.config for each in pending])) if pending else [])
         return belief.moments(proposer.place(self.space.encode(configs)))
+
+    def scores(self, losses: npt.ArrayLike) -> FloatArray:
+        """Return losses (n,) of completed trials in the units of :meth:`predict`."""
+        return power_scores(losses) if self._kinds[0] == "gaussian_process" else normal_scores(losses)
 
     @property
     def _has_model(self) -> bool:
