@@ -96,6 +96,11 @@ class Rung:
     results: list[tuple[float, int]] = field(default_factory=list)
     promoted: set[int] = field(default_factory=set)
 
+    @property
+    def n_known(self) -> int:
+        """How many of the results are those of trials that may go on."""
+        return bisect.bisect_left(self.results, (math.inf, -1))
+
     def add(self, loss: float, trial_id: int) -> None:
         """Take a result in; infinite for a trial that may not go on."""
         bisect.insort(self.results, (loss, trial_id))

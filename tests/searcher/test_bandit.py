@@ -131,6 +131,47 @@ def test_failures_never_go_on_and_do_not_stop_the_others() -> None:
         assert all(each.status is TrialStatus.COMPLETED for each in parents)
 
 
+@pytest.mark.parametrize("name", ["successive_halving", "hyperband"])
+def test_where_few_of_a_rung_succeed_they_go_on_and_the_rungs_after_are_smaller(name: str) -> None:
+    study = study_of(name)
+    rng = np.random.default_rng(0)
+    while len(study.trials) < 500:
+        while len(study.pending) < 4:
+            assert study.ask(1)
+        trial = study.pending[int(rng.integers(4))]
+        study.tell(trial, None if trial.config["y"] > 3.75 else loss(dict(trial.config), trial.budget))
+    first = [each for each in study.trials.values() if each.meta["bracket"] == 0]
+    counts = Counter(each.meta["rung"] for each in first)
+    survivors = [each for each in first if each.meta["rung"] == 0 and each.status is TrialStatus.COMPLETED]
+    assert 9 < len(survivors) < 27
+    assert [counts[rung] for rung in range(5)] == [81, len(survivors), 9, 3, 1]
+    assert sum(each.budget is None for each in study.trials.values() if each.is_finished) >= 3
+
+
+def test_a_bracket_without_survivors_is_over_and_the_next_one_goes_on() -> None:
+    study = study_of("successive_halving", high=9)
+    for trial in study.ask(9):
+        study.tell(trial, None)
+    for _ in range(13):
+        (trial,) = study.ask(1)
+        study.tell(trial, loss(dict(trial.config), trial.budget))
+    counts = Counter((each.meta["bracket"], each.meta["rung"]) for each in study.trials.values())
+    assert counts == {(0, 0): 9, (1, 0): 9, (1, 1): 3, (1, 2): 1}
+
+
+def test_a_rung_that_is_smaller_than_planned_is_waited_for() -> None:
+    study = study_of("successive_halving", high=9)
+    for trial, value in zip(study.ask(9), [1.0, 2.0, *[None] * 7], strict=True):
+        study.tell(trial, value)
+    promoted = study.ask(2)
+    assert [each.parent_id for each in promoted] == [0, 1]
+    study.tell(promoted[0], 1.0)
+    assert [each.parent_id for each in study.ask(1)] == [None]  # the other one has not ended
+    study.tell(promoted[1], 0.5)
+    (last,) = study.ask(1)
+    assert (last.parent_id, last.budget) == (promoted[1].trial_id, None)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_search_asks_as_the_one_that_lived(name: str) -> None:
     study = study_of(name)
