@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -104,6 +105,10 @@ class Rung:
     def add(self, loss: float, trial_id: int) -> None:
         """Take a result in; infinite for a trial that may not go on."""
         bisect.insort(self.results, (loss, trial_id))
+
+    def has_any(self, trial_ids: Collection[int | None]) -> bool:
+        """Return whether one of the results is of one of these trials."""
+        return any(trial_id in trial_ids for _, trial_id in self.results)
 
     def best_waiting(self, n: int, promoted_now: set[int | None]) -> int | None:
         """Return the best trial among the first `n` that has not gone on, or None."""

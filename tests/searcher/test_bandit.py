@@ -14,7 +14,7 @@ from dhflow import Budget, Problem, Study
 from dhflow.errors import SearchError
 from dhflow.searcher import make_searcher
 from dhflow.searcher.bracket import hyperband_brackets, n_halvings
-from dhflow.space import Float, Integer, SearchSpace
+from dhflow.space import Categorical, Float, Integer, SearchSpace
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import Trial, TrialStatus
 
@@ -170,6 +170,32 @@ def test_a_rung_that_is_smaller_than_planned_is_waited_for() -> None:
     study.tell(promoted[1], 0.5)
     (last,) = study.ask(1)
     assert (last.parent_id, last.budget) == (promoted[1].trial_id, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_space_is_searched_up_to_the_full_budget(name: str) -> None:
+    space = SearchSpace({"c": Categorical(list("abcdefghij"))})
+    problem = Problem(space, lambda config, trial: float(ord(config["c"])), budget=Budget("epochs", 1, 81))
+    with ThreadPoolExecutor(2) as pool:
+        result = Study(problem, searcher=name, seed=0).run(site=pool, max_trials=100)
+    assert "nothing left to suggest" in result.reason
+    full = [each for each in result.trials if each.budget is None]
+    assert full
+    if name != "async_hyperband":  # which starts some at the full budget
+        assert full[0].config == {"c": "a"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_the_only_one_that_went_on_failed_the_next_best_of_a_small_space_does(name: str) -> None:
+    study = SimulatedStudy(make_searcher(name, SearchSpace({"i": Integer(1, 10)}), budget_range=(1, 81)))
+    while study.ask(4) or study.pending:
+        trial = study.pending[0]
+        fails = trial.config["i"] <= 2 and trial.budget != 1.0
+        study.tell(trial, None if fails else float(trial.config["i"]))
+    full = [each for each in study.trials.values() if each.budget is None and each.losses]
+    assert full
+    if name != "async_hyperband":
+        assert full[0].config["i"] == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
