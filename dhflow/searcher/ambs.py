@@ -19,7 +19,7 @@ from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
 from dhflow.searcher.features import Features
 from dhflow.searcher.joint import JointProposer
-from dhflow.searcher.option import check_choice, check_count, check_number, check_share
+from dhflow.searcher.option import check_choice, check_count, check_flag, check_number, check_share
 from dhflow.searcher.point import LatinHypercube, Sobol
 from dhflow.searcher.proposer import LIARS, MULTIPOINTS, Liar, Multipoint, Proposer, ProposerOptions
 from dhflow.searcher.quasi_random import PointDesign
@@ -179,6 +179,7 @@ class Ambs(DistinctSearcher):
         check_choice("liar", liar, LIARS)
         check_choice("multipoint", multipoint, MULTIPOINTS)
         check_choice("failed", failed, (*FAILED_AS, "infeasible"))
+        check_flag("cost_aware", cost_aware)
         check_share("repeat_share", repeat_share)
         check_choice("variance", variance, VARIANCES)
         check_count("n_candidates", n_candidates, least=20)

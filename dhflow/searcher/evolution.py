@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
-from dhflow.searcher.option import check_count, check_number, check_share
+from dhflow.searcher.option import check_count, check_flag, check_number, check_share
 from dhflow.space import SearchSpace
 from dhflow.trial import Suggestion, Trial
 
@@ -123,6 +123,7 @@ class EvolutionarySearcher(DistinctSearcher):
         check_count("n_initial", n_initial)
         check_number("step", step, above=0.0)
         check_share("resample", resample)
+        check_flag("name_parents", name_parents)
         self.population = population
         self.tournament_size = tournament_size
         self.n_initial = n_initial

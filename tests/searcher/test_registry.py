@@ -55,6 +55,16 @@ def test_options_reach_the_searcher_and_the_history() -> None:
     assert make_searcher("ambs", SPACE, **described["options"]).describe()["options"] == described["options"]
 
 
+@pytest.mark.parametrize("name", searcher_names())
+def test_a_flag_is_true_or_false_and_no_word(name: str) -> None:
+    flags = [option for option, default in searcher_options(name).items() if isinstance(default, bool)]
+    assert ("cost_aware" in flags) == (name in ("auto", "ambs", "gp"))
+    for option in flags:
+        for value in ("no", "yes", "", 0, 1, None):
+            with pytest.raises(SearchError, match=f"{option} is {value!r}: it must be true or false"):
+                make_searcher(name, SPACE, **{option: value})
+
+
 def test_an_unknown_name_is_answered_with_a_close_one_and_all() -> None:
     with pytest.raises(SearchError, match=r"no searcher 'abms' \(did you mean 'ambs'\?\); there are: auto, random, "):
         make_searcher("abms", SPACE)
