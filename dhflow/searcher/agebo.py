@@ -52,7 +52,7 @@ class AgEbo(RegularizedEvolution):
         See :class:`~dhflow.searcher.evolution.RegularizedEvolution`; architectures are random until `n_initial`
         trials have completed.
     surrogate : str
-        One of those of :class:`~dhflow.searcher.ambs.Ambs`.
+        One of those of :class:`~dhflow.searcher.ambs.Ambs` but "mixed".
     kappa : float
         Weight of the uncertainty in the acquisition, the lower confidence bound ``mean - kappa * std``. As published
         next to nothing: what is new in a trial is its architecture.
@@ -200,6 +200,8 @@ class AgEbo(RegularizedEvolution):
 
 def _architecture_of(space: SearchSpace, given: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of the parameters that decide the architecture: those given, or those that the space names."""
+    if given is not None and not isinstance(given, Sequence):
+        raise SearchError(f"architecture is {given!r}: it must be a list of names, or names with commas between them")
     names = [each.strip() for each in given.split(",")] if isinstance(given, str) else list(given or ())
     for each in names:
         if each not in space.names:

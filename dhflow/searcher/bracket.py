@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from dhflow.errors import SearchError
+from dhflow.searcher.option import check_number
 
 Sizing = Literal["floor", "ceiling"]
 SIZINGS: tuple[Sizing, ...] = get_args(Sizing)
@@ -78,8 +79,7 @@ def n_halvings(low: float, high: float, eta: float) -> int:
     """
     if not (0 < low <= high and math.isfinite(high)):
         raise SearchError(f"budgets from {low:g} to {high:g}: need 0 < low <= high")
-    if not (eta > 1 and math.isfinite(eta)):
-        raise SearchError(f"eta is {eta:g}: it must be greater than 1")
+    check_number("eta", eta, above=1.0)
     return math.floor(math.log(high / low) / math.log(eta) + 1e-9)
 
 
