@@ -22,6 +22,8 @@ from dhflow.flow.settings import RunOptions, RunSettings
 from dhflow.objective import parse_direction
 from dhflow.problem import Problem
 from dhflow.result import Result
+from dhflow.searcher import make_searcher
+from dhflow.searcher.bandit import ABSTRACT_RANGE
 from dhflow.study import Study
 
 if TYPE_CHECKING:
@@ -120,8 +122,8 @@ def compare(
     Raises
     ------
     SearchError
-        If there are several objectives, a searcher, an option or the baseline is unknown, or `folder` has runs of
-        other settings.
+        Before anything runs: if there are several objectives; a searcher, an option or the baseline is unknown; a
+        searcher refuses the value of an option or the space; or `folder` has runs of other settings.
 
     Notes
     -----
@@ -148,6 +150,7 @@ def compare(
     if baseline not in ("first", "best", *(each.label for each in specs)):
         raise SearchError(f"baseline {baseline!r} is none of: first, best, {', '.join(e.label for e in specs)}")
     RunSettings.of(options)
+    _check_searchers(specs, problem)
     with contextlib.ExitStack() as stack:
         where = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dhflow-"))) if folder is None else folder
         n_shared = _n_shared(specs, options) if shared_start else 0
@@ -180,6 +183,23 @@ def _as_problem(
     if space is None:
         raise SearchError("compare(objective, space): the search space is missing")
     return Problem(space, objective, direction or "minimize")
+
+
+def _check_searchers(specs: Iterable[SearcherSpec], problem: Problem) -> None:
+    """Make each searcher once, so that what one of them refuses is known before another has run.
+
+    Raises
+    ------
+    SearchError
+        If a value of an option is impossible, or the searcher is none for this space or these constraints.
+    """
+    constraints = parse_constraints(problem.constraints)
+    budgets = ABSTRACT_RANGE if problem.budget is None else (problem.budget.low, problem.budget.high)
+    for each in specs:
+        try:
+            make_searcher(each.name, problem.space, constraints=constraints, budget_range=budgets, **each.options)
+        except SearchError as error:
+            raise SearchError(f"searcher {each.label}: {error}") from error
 
 
 def _n_shared(specs: Iterable[SearcherSpec], options: RunOptions) -> int:

@@ -234,6 +234,26 @@ def test_a_wrong_option_is_refused_before_anything_runs(options: dict[str, Any],
         compare(make_problem(), SPACE)
 
 
+@pytest.mark.parametrize(
+    ("searchers", "complaint"),
+    [
+        ("random,ambs:multipoint=naiv", "searcher ambs:multipoint=naiv: multipoint is 'naiv': it must be one of"),
+        ("random,agebo", "searcher agebo: .* must know which parameters decide the architecture"),
+        ("random,hyperband:eta=1", "searcher hyperband:eta=1: eta is 1: it must be a number above 1"),
+    ],
+)
+def test_what_a_searcher_refuses_is_known_before_another_has_run(searchers: str, complaint: str) -> None:
+    calls: list[float] = []
+
+    def counted(config: dict[str, Any]) -> float:
+        calls.append(config["x"])
+        return bowl(config)
+
+    with pytest.raises(SearchError, match=complaint):
+        compare(counted, SPACE, searchers=searchers, repeats=1, max_trials=2, **THREADS)
+    assert not calls
+
+
 # Figures -----------------------------------------------------------------------------------------
 
 
