@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     cls=Verb,
     examples=[
         "compare digits.py --searchers random,ambs --repeats 5 --trials 40 --out digits-compare",
-        "compare digits.py --searchers ambs,ambs:kappa=1,ambs:liar=mean --trials 100 --json kappa.json",
+        "compare digits.py --searchers ambs,ambs:acquisition=lcb:kappa=1,ambs:liar=mean --json liars.json",
         "compare digits.py --searchers random,ambs --wall-time 10m --resample-split --threshold 0.95",
     ],
 )
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--searchers",
     default="random,ambs",
     show_default=True,
-    help="With commas between; options after colons: ambs:kappa=1:liar=mean.",
+    help="With commas between; options after colons: ambs:n_initial=20:liar=mean.",
 )
 @click.option("--repeats", type=click.IntRange(1), default=10, show_default=True, help="Runs of each searcher.")
 @click.option("--trials", "max_trials", type=Number(int, low=1), help="Trials of each run.  [default: 100]")

@@ -90,7 +90,7 @@ def compare(
     objective, space, direction
         As for :func:`dhflow.search`; a problem brings its space and direction.
     searchers : str, iterable or mapping
-        Names, with options where wanted: ``["random", "ambs", "ambs:kappa=1:liar=mean"]``, or a mapping from
+        Names, with options where wanted: ``["random", "ambs", "ambs:n_initial=20:liar=mean"]``, or a mapping from
         labels to those.
     repeats : int
         Runs of each searcher. Repeat k has seed ``seed + k`` with every searcher, so the runs are paired.

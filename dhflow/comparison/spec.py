@@ -1,4 +1,4 @@
-"""Searchers as a comparison names them: ``ambs``, or ``ambs:kappa=1:liar=mean`` with options."""
+"""Searchers as a comparison names them: ``ambs``, or ``ambs:n_initial=20:liar=mean`` with options."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class GaussianProcessSearch(Ambs):
         Finished trials before the model takes over; ``max(10, d)`` for d parameters unless given.
     acquisition : {"log_ei", "ei", "pi", "lcb", "hedge"}
     kappa : float
-        Weight of the uncertainty in "lcb".
+        Weight of the uncertainty in "lcb"; without effect with other acquisitions.
     liar : {"believer", "min", "mean", "max"}
         What the process is told of a pending trial.
     failed, cost_aware, repeat_share
