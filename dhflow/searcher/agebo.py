@@ -78,7 +78,8 @@ class AgEbo(RegularizedEvolution):
     *Departures from the paper.* The surrogate is told of the architecture too, so that it can learn that large networks
     want other learning rates; on FC-Net's tables that was no worse with trees, and better with a Gaussian process. It
     is told the believer's lie about pending trials, not the worst value. Population, its growth and untried configs
-    as in ``evolution``.
+    as in ``evolution``; there too it is said that a tournament of ten is the whole population until 55 trials have
+    ended.
 
     *Cost.* Some 6 ms of CPU per suggestion with trees. Use it where architectures are large structures that a
     model of distances cannot grasp, and training has a few hyperparameters besides; in small joint spaces ``auto``
