@@ -105,8 +105,10 @@ def compare(
         Repeat k runs on the split ``seed + k`` of the data; the problem must say how
         (:meth:`~dhflow.problem.Problem.resampled`).
     shared_start : bool
-        Searchers that begin with random configs begin, within one repeat, with the same ten (fewer in short
-        runs). That changes nothing for each of them, and makes the differences between them smaller and surer.
+        Searchers that begin with random configs of their own accord (``random``, and ``ambs`` with its
+        ``initial_design="random"``) begin, within one repeat, with the same ten (fewer in short runs). That changes
+        nothing for each of them, and makes the differences between them surer. All others (``auto``, ``gp``,
+        ``tpe``, evolution, those over budgets) begin as they always do and share the seed alone.
     folder : path, optional
         Keeps each run's history and result; with the same folder, finished runs are not repeated. Without one
         nothing is kept.
@@ -127,6 +129,9 @@ def compare(
 
     Notes
     -----
+    A searcher over budgets gives most of its trials less than the full budget, so equal numbers of trials are not
+    equal work: what its trials come to in full trainings is in each run, in the summary and in the table.
+
     With a limit of trials all runs share one set of workers, which is started once. With a limit of wall time
     each run has its own: trials that are given up at the end of one run would take workers from the next.
 
@@ -292,7 +297,8 @@ def _do(plan: _Plan, spec: SearcherSpec, repeat: int, options: RunOptions) -> Ru
     problem = plan.problem if split is None else plan.problem.resampled(split)
     with _study(problem, spec, history, seed) as study:
         result = _run_study(study, spec, plan, options)
-    run = measure(result, spec, repeat=repeat, seed=seed, split=split)
+        full_budget = study.searcher.full_budget or (None if problem.budget is None else problem.budget.high)
+    run = measure(result, spec, repeat=repeat, seed=seed, split=split, full_budget=full_budget)
     aside = stem.with_suffix(".tmp")
     aside.write_text(json.dumps({"key": _key(plan, spec), "run": asdict(run)}) + "\n")
     aside.replace(stem.with_suffix(".json"))

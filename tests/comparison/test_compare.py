@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dhflow import Categorical, Float, Integer, Problem, SearchSpace, compare, load
+from dhflow import Budget, Categorical, Float, Integer, Problem, SearchSpace, compare, load
+from dhflow.cli.compare import table_lines
 from dhflow.comparison import Comparison, Run, SearcherSpec, draw_comparison, parse_searcher, parse_searchers
 from dhflow.errors import SearchError
 from dhflow.objective import Objective
@@ -199,6 +200,23 @@ def test_wall_time_can_be_the_limit(tmp_path: Path) -> None:
     found = compare(slow, SPACE, searchers="random", repeats=1, folder=tmp_path, wall_time_s=4.0, **THREADS)
     assert "time" in found.runs[0].reason
     assert len(found.runs[0].values) > 1
+
+
+def test_trials_over_budgets_are_counted_in_full_trainings(tmp_path: Path) -> None:
+    problem = Problem(SPACE, bowl, budget=Budget("epochs", 1, 9))
+    found = compare(problem, searchers="random,hyperband", repeats=1, folder=tmp_path, max_trials=13, **THREADS)
+    assert [each.full_trainings for each in found.runs] == [13.0, 9 / 9 + 3 * 3 / 9 + 1]
+    assert [each["full_trainings"] for each in found.to_json()["summary"]] == [13.0, 3.0]
+    lines = table_lines(found)
+    assert lines[1].endswith("full trainings")
+    assert [line.split()[-1] for line in lines[2:4]] == ["13.0", "3.0"]
+    assert any("full trainings: what a run's budgets come to" in line for line in lines)
+
+
+def test_without_budgets_nothing_is_said_of_full_trainings() -> None:
+    found = compare(bowl, SPACE, searchers="random", repeats=1, max_trials=4, **THREADS)
+    assert found.summary()[0]["full_trainings"] == 4.0
+    assert "full trainings" not in "\n".join(table_lines(found))
 
 
 def test_a_small_space_is_exhausted() -> None:
