@@ -189,6 +189,10 @@ def test_a_distribution_head_ends_the_regression() -> None:
     architecture = space.freeze(space.sample(1, np.random.default_rng(0))[0])
     assert architecture.nodes[-1].operation == NormalHead(3)
     assert architecture.nodes[-1].output_shape == (6,)
+    assert distribution_regression((8,), (3,)).to_json() == space.to_json()
+    for wrong, complaint in (((2, 3), "a shape of one axis, not"), ((None,), "say how many"), ("x", "n_targets")):
+        with pytest.raises(SpaceError, match=complaint):
+            distribution_regression((8,), wrong)  # type: ignore[arg-type]
 
 
 def test_the_cell_space_has_the_published_networks() -> None:
