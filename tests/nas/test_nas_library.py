@@ -157,6 +157,10 @@ def test_a_chain_outside_the_space() -> None:
         chain_config(space, "C(7,32)+FC(3)")
     with pytest.raises(SpaceError, match="has 3 layers where the space has 2"):
         chain_config(space, "C(3,32)+C(3,32)+P(2,2)+FC(3)")
+    with pytest.raises(SpaceError, match=r"ends in FC\(7\): the output of this space is FC\(3\)"):
+        chain_config(space, "C(3,32)+FC(7)")
+    with pytest.raises(SpaceError, match=r"head: C\(3,32\) has no FC\(n\)"):
+        chain_config(space, "C(3,32)")
 
 
 # The ready spaces
