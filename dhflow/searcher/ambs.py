@@ -194,6 +194,7 @@ class Ambs(DistinctSearcher):
         check_choice("multipoint", multipoint, MULTIPOINTS)
         check_choice("failed", failed, (*FAILED_AS, "infeasible"))
         check_flag("cost_aware", cost_aware)
+        check_flag("input_warping", input_warping)
         check_share("repeat_share", repeat_share)
         check_choice("variance", variance, VARIANCES)
         check_count("n_candidates", n_candidates, least=20)
