@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("history", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--problem", help="The problem's file, where it cannot be found by itself.")
 @click.option("--searcher", help="Another searcher from here on.")
-@click.option("--searcher-set", multiple=True, type=Setting(), help="Option of the searcher, e.g. kappa=1.0.")
+@click.option("--searcher-set", multiple=True, type=Setting(), help="Option of the searcher, e.g. n_initial=20.")
 @limit_options
 @run_options
 def command(

@@ -102,6 +102,7 @@ class CompletionLoop:
         self.aborting: TrialFailure | None = None
         self.is_paused = False
         self._exhausted = False
+        self._has_news = False
         self._asking = False
         self._ready: list[tuple[int, int, int]] = []
         self._delayed: list[tuple[float, int]] = []
@@ -257,6 +258,7 @@ class CompletionLoop:
         del self.running[trial.trial_id]
         del self.open[trial.trial_id]
         out.tell.append(ended)
+        self._has_news = True
         out.announce.append(ended)
         self.standing.add(ended)
         has_failed = ended.status in (TrialStatus.FAILED, TrialStatus.LOST)
@@ -360,9 +362,10 @@ class CompletionLoop:
             return
         while self._ready and self.n_free > 0:
             self._submit(self.open[heapq.heappop(self._ready)[2]], now, out)
-        if not self._asking and not (self._exhausted and not out.tell):
+        if not self._asking and (self._has_news or not self._exhausted):
             out.ask = self._how_many_to_ask()
             self._asking = out.ask > 0
+            self._has_news = self._has_news and not self._asking
 
     def _submit(self, trial: Trial, now: float, out: Instructions) -> None:
         number = len(trial.attempts) + 1
@@ -451,7 +454,8 @@ class CompletionLoop:
             return "every worker hangs in a trial that nothing can end"
         if self._ready or self._delayed or self._asking:
             return None
-        if self.stop_reason is None and self._exhausted and self.n_slots:
+        # What ended while the searcher was answering, or while the study was paused, may give it something to suggest.
+        if self.stop_reason is None and self._exhausted and not self._has_news and self.n_slots:
             return "the searcher has nothing left to suggest"
         return self.stop_reason
 
