@@ -38,8 +38,6 @@ class WatchedStudy:
     space : SearchSpace, optional
     policy : Policy
     full_budget : float, optional
-    timeout_s : float, optional
-        Limit of one trial.
     history : Path, optional
         Whose earlier curves are siblings too.
     """
@@ -49,7 +47,6 @@ class WatchedStudy:
     space: SearchSpace | None = None
     policy: Policy = field(default_factory=Policy)
     full_budget: float | None = None
-    timeout_s: float | None = None
     history: Path | None = None
 
 

@@ -362,7 +362,7 @@ class Watcher:
             config=trial.config,
             space=self._study.space,
             full_budget=trial.budget if trial.budget is not None else self._study.full_budget,
-            time_left_s=None if is_over else self._time_left_s(trial.trial_id),
+            time_left_s=None if is_over else self._time_left_s(watched),
             now=None if is_over else watched.now,
         )
         siblings = self._known_siblings()
@@ -414,12 +414,9 @@ class Watcher:
             advice = None if parent is None else parent.meta.get("advice")
         return depth
 
-    def _time_left_s(self, trial_id: int) -> float | None:
-        left = [each for each in (self._deadline(),) if each is not None]
-        running = self._running.get(trial_id)
-        if self._study.timeout_s is not None and running is not None:
-            left.append(self._study.timeout_s - (time.monotonic() - running.since))
-        return min(left, default=None)
+    def _time_left_s(self, watched: Watched) -> float | None:
+        left = (self._deadline(), watched.time_left_s)
+        return min((each for each in left if each is not None), default=None)
 
     def _known_siblings(self) -> Siblings:
         if self._siblings is None:

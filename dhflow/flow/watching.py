@@ -76,7 +76,6 @@ def make_watcher(
         space=parts.space,
         policy=settings.policy,
         full_budget=parts.full_budget,
-        timeout_s=settings.timeout_s,
         history=parts.history_path,
     )
     return Watcher(

@@ -262,7 +262,25 @@ class Listening:
     time: float = 0.0
 
 
-Record = Reading | TensorRecord | MachineRecord | ClassRecord | WorstSample | NetworkFacts | DataFacts | Listening
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long the run may go on, as its worker knows it: `left_s` seconds at `time`. It is no part of a history."""
+
+    time: float = 0.0
+    left_s: float = math.inf
+
+
+Record = (
+    Reading
+    | TensorRecord
+    | MachineRecord
+    | ClassRecord
+    | WorstSample
+    | NetworkFacts
+    | DataFacts
+    | Listening
+    | TimeLimit
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
