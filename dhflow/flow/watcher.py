@@ -33,6 +33,7 @@ from dhflow.monitor.control import Control
 from dhflow.monitor.finding import Finding, finding_from_json
 from dhflow.monitor.line import from_json, to_json
 from dhflow.monitor.rules import judge
+from dhflow.monitor.rules.reports import UNKNOWN_METRIC
 from dhflow.monitor.stopper import STOPPER
 from dhflow.monitor.surroundings import context_of
 from dhflow.train.attempt_directory import RECORDS
@@ -127,7 +128,7 @@ class Watcher:
         self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
         self._tried = {_tried_by(each) for each in study.record.trials.values()}
         self._n_ended = 0
-        self._has_failed = False
+        self._has_failed = self._has_warned = False
         self._shown = ""
         self._closing = threading.Event()
         self._closed_noted: list[FindingMade | RecordsKept] | None = None
@@ -298,6 +299,9 @@ class Watcher:
                 each.add(record for line in records if (record := from_json(line)) is not None)
 
     def _remember(self, trial_id: int, finding: Finding) -> None:
+        if finding.rule == UNKNOWN_METRIC and not self._has_warned:
+            self._has_warned = True
+            _log.warning("trial %d is %s", trial_id, finding.text)
         self._findings.setdefault(trial_id, []).append(finding)
         while len(self._findings) > _MOST_ENDED:
             del self._findings[next(iter(self._findings))]

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from dhflow import Budget, Float, Problem, SearchSpace, Study, TrialStatus, load
+from dhflow import Budget, Float, Problem, SearchSpace, Study, TrialStatus, commands, load
+from dhflow.cli.watching import advice_lines
 from dhflow.flow import watcher as watcher_module
 from dhflow.flow.watched import Watched
 from dhflow.history import read_commands
+from dhflow.monitor.finding import Severity
 from dhflow.monitor.record import Reading, TimeLimit
 from dhflow.trial import Trial
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
+ONE = {"executor": "threads", "workers": 1}
 THREADS = {"site": "laptop", "site_set": {"executor": "threads", "workers": 2}}
 
 
@@ -139,3 +142,37 @@ def test_without_times_in_the_records_no_time_left_is_known() -> None:
     watched = Watched(Trial(0, {}), 1)
     watched.add([TimeLimit(1_000.0, 10.0), Reading(1, {"loss": 1.0})])
     assert watched.time_left_s is None
+
+
+def test_an_accuracy_that_only_validation_names_is_judged(history: Path) -> None:
+    def objective(config: dict[str, Any], trial: Any) -> float:
+        until = time.monotonic() + 60
+        for step in range(1, 400):
+            trial.report(step, accuracy=1.0, val_accuracy=config["x"])
+            if trial.should_stop() or (config["x"] > 0.5 and step == 5):
+                break
+            time.sleep(0.01)
+            assert time.monotonic() < until
+        return config["x"]
+
+    with Study(SPACE, direction="maximize", searcher="random", seed=1, history=history) as study:
+        study.enqueue(*({"x": 0.9 + 0.01 * n} for n in range(6)), {"x": 0.1})
+        study.run(objective, stoppers=["median"], max_trials=7, site="laptop", site_set=ONE)
+    assert load(history).trials[6].status is TrialStatus.STOPPED
+    assert stops_of(history) == {6: "stopper:median"}
+
+
+def test_numbers_of_which_none_is_the_objective_are_said_once(history: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def objective(config: dict[str, Any], trial: Any) -> float:
+        for step in range(1, 10):
+            trial.report(step, seconds=1.0, share=config["x"])
+            time.sleep(0.02)
+        return config["x"]
+
+    with Study(SPACE, searcher="random", seed=1, history=history) as study:
+        study.run(objective, stoppers=["median"], max_trials=3, **THREADS)
+    assert caplog.text.count("none of seconds, share is known to be what the study is about (objective)") == 1
+    for trial_id in range(3):
+        advice = commands.advise(history, trial_id)
+        assert [(each.rule, each.severity) for each in advice.findings] == [("unknown_metric", Severity.NOTE)]
+    assert "trial.report(step, objective=...)" in "\n".join(advice_lines(advice, history))
