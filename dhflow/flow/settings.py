@@ -102,7 +102,8 @@ class RunSettings:
         At most so many trials are made by ``adapt="auto"``, earlier sessions included.
     stoppers : sequence of str or Stopper
         End trials that are not worth their time, with every searcher: ``"nan"``, ``"median"``, ``"extrapolation"``,
-        ``"time"``, or objects of :mod:`dhflow.monitor.stopper`.
+        ``"time"``, or objects of :mod:`dhflow.monitor.stopper`. The last two need to know how many steps a whole run
+        has: from a declared budget, or from ``KerasMonitor(trial)``.
     channel : str
         How running trials and the driver talk: ``"auto"`` (by files, or where none are shared with the result),
         ``"zmq"``, or ``"zmq:10.1.2.3"`` with the address of this machine that workers reach.

@@ -80,7 +80,10 @@ def context_of(
     time_left_s: float | None = None,
     now: float | None = None,
 ) -> Context:
-    """Return the context of a run of a study; parameters as in :class:`~dhflow.monitor.context.Context`."""
+    """Return the context of a run of a study; parameters as in :class:`~dhflow.monitor.context.Context`.
+
+    Where the study declares no budget, the epochs that the run itself says it is to have are its full budget.
+    """
     metric = metric_of(records.metric_names, objectives[0]) if objectives else "val_loss"
     return Context(
         config=config or {},
@@ -88,7 +91,7 @@ def context_of(
         metric=metric,
         directions=directions_of(metric, objectives),
         siblings=siblings,
-        full_budget=full_budget,
+        full_budget=full_budget if full_budget is not None else records.network.n_epochs or None,
         time_left_s=time_left_s,
         now=now,
     )

@@ -16,7 +16,7 @@ from dhflow.flow import watcher as watcher_module
 from dhflow.flow.watched import Watched
 from dhflow.history import read_commands
 from dhflow.monitor.finding import Severity
-from dhflow.monitor.record import Reading, TimeLimit
+from dhflow.monitor.record import NetworkFacts, Reading, TimeLimit
 from dhflow.trial import Trial
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
@@ -126,6 +126,38 @@ def test_what_will_not_beat_the_best_is_stopped(history: Path) -> None:
     assert stops_of(history) == {2: "stopper:extrapolation"}
     assert trials[2].budget is not None
     assert trials[2].budget < 40
+
+
+def test_a_run_may_say_itself_how_many_epochs_it_is_to_have(history: Path) -> None:
+    def objective(config: dict[str, Any], trial: Any) -> float:
+        trial.channel.send([NetworkFacts(n_epochs=30)])
+        return thirty_epochs(config, trial)
+
+    with Study(SPACE, searcher="random", seed=1, history=history) as study:
+        study.enqueue({"x": 0.5})
+        study.run(objective, stoppers=["time"], max_trials=1, timeout_s=8.0, **THREADS)
+    assert (load(history).trials[0].status, stops_of(history)) == (TrialStatus.STOPPED, {0: "stopper:time"})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stoppers": ["median", "nan"]}, []),
+        ({"stoppers": ["extrapolation"]}, ["'extrapolation': it acts only on"]),
+        ({"stoppers": ["time"]}, ["'time': nothing limits", "'time': it acts only on"]),
+        ({"stoppers": ["time"], "wall_time_s": 60.0}, ["'time': it acts only on"]),
+        ({"stoppers": ["time", "extrapolation"], "timeout_s": 60.0, "budget": Budget("epochs", 1, 5)}, []),
+    ],
+)
+def test_a_stopper_that_cannot_act_is_named_as_the_search_starts(
+    options: dict[str, Any], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    study = Study(SPACE, searcher="random", seed=1, budget=options.get("budget"))
+    rest = {name: value for name, value in options.items() if name != "budget"}
+    study.run(lambda config: config["x"], max_trials=1, **THREADS, **rest)
+    warned = [each.getMessage() for each in caplog.records if "stopper" in each.getMessage()]
+    assert len(warned) == len(said)
+    assert all(part in text for part, text in zip(said, warned, strict=True))
 
 
 def test_the_time_left_is_told_by_the_worker_s_clock() -> None:

@@ -291,8 +291,8 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _send_facts(self) -> None:
         samples, source = self._probe_samples, self._data or self._probe_samples
-        steps = self.params.get("steps") or 0
-        self._facts = network_facts(self.model, n_steps=int(steps), batch_size=self._batch_size)
+        steps, epochs = (int(self.params.get(name) or 0) for name in ("steps", "epochs"))
+        self._facts = network_facts(self.model, n_steps=steps, batch_size=self._batch_size, n_epochs=epochs)
         found: list[Record] = [self._facts]
         if source is not None:
             n = len(self._data) if self._data is not None else 0

@@ -112,6 +112,7 @@ def test_a_run_without_a_trial_is_kept_in_memory_and_judged(make, fit, watch, da
         3,
     )
     assert (network.optimizer, network.n_steps_per_epoch, network.batch_size) == ("Adam", 4, 32)
+    assert network.n_epochs == len(monitor.records.series("loss"))
     assert network.learning_rate == pytest.approx(0.01)
     assert (found.data.n_samples, found.data.class_counts) == (N, (43, 43, 42))
     assert [each.step for each in found.machine] == [1, 2, 3]
