@@ -332,7 +332,7 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         now = time.time()
         found: list[Record] = []
         targets = class_numbers(self._probe.samples.y) if is_classification(self.model) else None
-        counts = None if targets is None else confusion(targets, tested)
+        counts = None if targets is None else confusion(targets, tested, from_logits=self._facts.from_logits)
         if counts is not None:
             found.append(ClassRecord(step, counts, now))
         if tested.losses is not None:
@@ -427,15 +427,19 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
             warnings.warn(f"KerasMonitor: no checkpoint could be written: {error}", stacklevel=2)
 
 
-def confusion(targets: Any, tested: Tested) -> tuple[tuple[int, ...], ...] | None:
-    """Return how often each class was taken for each; None where outputs are no classes, or too many."""
-    outputs = tested.outputs
+def confusion(targets: Any, tested: Tested, *, from_logits: bool = False) -> tuple[tuple[int, ...], ...] | None:
+    """Return how often each class was taken for each; None where outputs are no classes, or too many.
+
+    One output tells two classes apart: at a half, or at zero where it is a logit.
+    """
+    outputs = tested.outputs.reshape(-1, 1) if tested.outputs.ndim == 1 else tested.outputs
     if outputs.ndim != 2 or len(outputs) != len(targets):
         return None
     n = max(outputs.shape[1], 2)
     if n > MAX_CLASSES or targets.max() >= n:
         return None
-    predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0.5).astype(int)
+    border = 0.0 if from_logits else 0.5
+    predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > border).astype(int)
     counts = np.zeros((n, n), dtype=int)
     np.add.at(counts, (targets, predicted), 1)
     return tuple(tuple(row) for row in counts.tolist())

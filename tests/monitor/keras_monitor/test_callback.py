@@ -317,6 +317,59 @@ def test_what_fails_is_said_once_and_training_goes_on(make, fit, watch, data):
     assert [each.partition(" ")[0] for each in said if "not recorded" in each] == ["tensors", "tests"]
 
 
+def binary(keras, loss, last="sigmoid"):
+    keras.utils.set_random_seed(1)
+    net = keras.Sequential([keras.layers.Input((6,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1, last)])
+    net.compile(keras.optimizers.Adam(0.03), loss)
+    return net
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+@pytest.mark.parametrize("kind", ["int32", "float32"])
+@pytest.mark.parametrize(
+    ("loss", "last"), [("binary_crossentropy", "sigmoid"), ("BinaryCrossentropy", "sigmoid"), ("logits", None)]
+)
+def test_two_classes_of_one_unit(eager, keras, watch, data, shape, kind, loss, last):
+    (x, y), (x_val, y_val) = data
+    y, y_val = ((each == 1).astype(kind).reshape(shape) for each in (y, y_val))
+    made = keras.losses.BinaryCrossentropy(from_logits=True) if loss == "logits" else loss
+    model = binary(keras, made, last)
+    monitor = watch(probe=(x_val, y_val))
+    model.fit(x, y, epochs=4, batch_size=32, verbose=0, callbacks=[monitor])
+    found = monitor.records
+    outputs = model.predict(x_val, verbose=0)[:, 0]
+    predicted, true = outputs > (0.0 if last is None else 0.5), y_val.ravel() == 1
+    expected = tuple(tuple(int((a & b).sum()) for b in (~predicted, predicted)) for a in (~true, true))
+    assert found.classes[-1].counts == expected
+    assert len(found.worst) == 4 * 8
+    p = 1 / (1 + np.exp(-outputs)) if last is None else outputs
+    losses = -np.log(np.where(true, p, 1 - p))
+    assert found.worst[-8].loss == pytest.approx(losses.max(), rel=1e-4)
+    assert found.worst[-8].index == losses.argmax()
+
+
+def test_a_loss_of_the_user_s_own_gets_what_keras_would_give_it(eager, keras, watch, data):
+    (x, y), (x_val, y_val) = data
+    model = binary(keras, lambda true, found: keras.ops.mean((true - found) ** 2, axis=-1), None)
+    monitor = watch(probe=(x_val, y_val))
+    model.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[monitor])
+    squares = (model.predict(x_val, verbose=0)[:, 0] - y_val) ** 2
+    assert monitor.records.worst[-8].loss == pytest.approx(squares.max(), rel=1e-4)
+
+
+def test_a_loss_of_one_number_is_said_once_and_classes_are_recorded_all_the_same(eager, keras, watch, data):
+    (x, y), (x_val, y_val) = data
+
+    def crossentropy_of_all(true, found):
+        return keras.ops.mean(keras.losses.binary_crossentropy(true, found))
+
+    monitor = watch(probe=(x_val, y_val == 1))
+    with pytest.warns(UserWarning, match="let it return one for each") as told:
+        binary(keras, crossentropy_of_all).fit(x, y == 1, epochs=3, batch_size=32, verbose=0, callbacks=[monitor])
+    assert len([each for each in told if "KerasMonitor" in str(each.message)]) == 1
+    assert (len(monitor.records.classes), monitor.records.worst) == (3, ())
+
+
 def test_waiting_for_input_is_measured(keras, make, watch, data):
     import time
 
