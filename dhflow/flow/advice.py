@@ -241,9 +241,17 @@ def _context(record: StudyRecord, trial: Trial, records: Records, siblings: Sibl
         objectives,
         config=trial.config,
         space=space,
-        full_budget=trial.budget if trial.budget is not None else full,
+        full_budget=own_budget(trial) or full,
     )
     return replace(context, siblings=siblings.of(trial, context.metric))
+
+
+def own_budget(trial: Trial) -> float | None:
+    """Return the budget that a trial was given; None for what the problem says.
+
+    That of a stopped trial is how far it came: what it was given is not kept.
+    """
+    return None if trial.status is TrialStatus.STOPPED else trial.budget
 
 
 def known_trial(record: StudyRecord, trial_id: int) -> Trial:
@@ -326,7 +334,7 @@ def accepting(
         except SpaceError as error:
             raise SearchError(f"{name!r}: the changed config does not lie in the space: {error}") from error
     arguments: dict[str, Any] = {"suggestion": name, "changes": dict(found.changes), "config": config, "text": reason}
-    # A stopped trial's budget is how far it came; the changed one is to have what the problem says.
-    if trial.budget is not None and trial.status is not TrialStatus.STOPPED:
-        arguments["budget"] = trial.budget
+    budget = own_budget(trial)
+    if budget is not None:
+        arguments["budget"] = budget
     return CommandTaken(time.time(), "accept", trial.trial_id, origin, arguments)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import DhflowError
-from dhflow.flow.advice import BOARD, accepting, curves_of
+from dhflow.flow.advice import BOARD, accepting, curves_of, own_budget
 from dhflow.flow.command_desk import CommandDesk, WatchedStudy
 from dhflow.flow.command_files import FOLDER, CommandInbox
 from dhflow.flow.message import Commanded, LoopEvent, Noted
@@ -365,7 +365,7 @@ class Watcher:
             self._study.objectives,
             config=trial.config,
             space=self._study.space,
-            full_budget=trial.budget if trial.budget is not None else self._study.full_budget,
+            full_budget=own_budget(trial) or self._study.full_budget,
             time_left_s=None if is_over else self._time_left_s(watched),
             now=None if is_over else watched.now,
         )
