@@ -174,7 +174,8 @@ def advice_lines(advice: Advice, history: Path) -> list[str]:
         lines += [each for each in where if each]
         for each in finding.suggestions:
             lines.append(f"  suggested: {each.text}" + (f" - {each.expected}" if each.expected else ""))
-            if each.action in ("change", "stop"):
+            # Only what runs can be stopped.
+            if each.action == "change" or (each.action == "stop" and advice.is_live):
                 accept = f"    dhflow accept {history} {advice.trial_id}/{each.name}"
                 lines.append(accept)
                 if advice.listens and changes_rate_only(each):
