@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from dhflow.errors import DhflowError
 from dhflow.flow.advice import accepting, advice_on
-from dhflow.flow.applying import applying
+from dhflow.flow.applying import applying, heard_by
 from dhflow.flow.command_files import CommandInbox
+from dhflow.flow.taking import control_in
 from dhflow.flow.watched import Watched
 from dhflow.history.event import StudyRecord
 from dhflow.history.monitor_event import CommandTaken
 from dhflow.monitor.finding import Finding
 from dhflow.monitor.policy import Policy
 from dhflow.objective import Objective
-from dhflow.trial import Trial
+from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
     from dhflow.space import SearchSpace
@@ -48,6 +49,10 @@ class WatchedStudy:
     policy: Policy = field(default_factory=Policy)
     full_budget: float | None = None
     history: Path | None = None
+
+
+_HEARD = {"learning_rate": "another learning rate", "checkpoint": "a wish for a checkpoint"}
+"""Controls that reach only a trial which asks for them; a stop reaches any that asks ``should_stop()``."""
 
 
 class CommandDesk:
@@ -130,7 +135,17 @@ class CommandDesk:
             config = command.arguments["config"]
             valid = config if space is None else space.validate(config)
             return replace(command, arguments={**command.arguments, "config": dict(valid)})
+        if command.command == "control":
+            self._check_control(command)
         return command
+
+    def _check_control(self, command: CommandTaken) -> None:
+        """Refuse a control of which the trial would not hear; who does not run, the loop refuses."""
+        trial = self._trials.get(-1 if command.trial_id is None else command.trial_id)
+        what = _HEARD.get(str(command.arguments.get("control")))
+        if trial is not None and trial.status is TrialStatus.RUNNING and what is not None:
+            control_in(command)
+            heard_by(trial, self._watched(trial.trial_id), what)
 
     def _advised(self, trial: Trial) -> list[Finding]:
         """Return the findings on a trial: as judged in this session, else as an earlier one recorded them."""

@@ -123,7 +123,7 @@ class Watcher:
             trials=self._trials,
             findings=self._findings,
             study=study,
-            watched=lambda trial_id: self._running[trial_id].watched if trial_id in self._running else None,
+            watched=self._watched_now,
         )
         self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
         self._tried = {_tried_by(each) for each in study.record.trials.values()}
@@ -312,6 +312,13 @@ class Watcher:
         if running.watched is None:
             running.watched = Watched(running.trial, running.attempt)
         return running.watched
+
+    def _watched_now(self, trial_id: int) -> Watched | None:
+        """Return what a running trial has recorded up to now: it may have asked for controls just before a command."""
+        running = self._running.get(trial_id)
+        if running is not None and self._reads_files:
+            self._read(running)
+        return None if running is None else running.watched
 
     def _read_files(self) -> None:
         now = time.monotonic()

@@ -211,6 +211,7 @@ class WorkerChannel:
             if not self._has_listened:
                 self._has_listened = True
                 self._add([Listening(time.time())])
+                self.flush()  # until it is known the trial is refused controls, and the next call may be an epoch away
             self.poll()
             found = list(self._came)
             self._came.clear()

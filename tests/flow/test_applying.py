@@ -187,6 +187,10 @@ def test_a_trial_that_does_not_listen_goes_on_as_it_is(tmp_path: Path) -> None:
         wait_for_advice(history, listens=False)
         with pytest.raises(SearchError, match="never asked for controls"):
             commands.accept(history, "0/lower_learning_rate", running=True)
+        with pytest.raises(SearchError, match="would not hear of another learning rate"):
+            commands.set_learning_rate(history, 0, 0.01)
+        with pytest.raises(SearchError, match="would not hear of a wish for a checkpoint"):
+            commands.checkpoint(history, 0)
         study.accept("0/lower_learning_rate", running=True)  # only logged
         commands.stop(history, 0)
     (trial,) = load(history).trials

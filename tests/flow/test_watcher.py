@@ -244,7 +244,9 @@ def test_commands_from_another_process_reach_a_running_search(history: Path) -> 
         assert "no command 'dance'" in ask("dance")["error"]
         assert "x" in ask("add", config={"x": 7.0, "global_clipnorm": 1.0})["error"]
         assert "there is no control" in ask("control", 0, control="fly")["error"]
-        assert ask("control", 0, control="learning_rate", value=0.01) == {"sent": True}
+        assert "positive number" in ask("control", 0, control="learning_rate", value=-1.0)["error"]
+        for control in ({"control": "learning_rate", "value": 0.01}, {"control": "checkpoint"}):
+            assert "never asked for controls" in ask("control", 0, **control)["error"]
         assert ask("accept", 0, suggestion="clip_gradients") == {"trial": 1}
         assert ask("add", config={"x": 0.3, "global_clipnorm": 0.5}) == {"trial": 2}
         assert ask("stop", 0) == {"sent": True}
@@ -254,7 +256,7 @@ def test_commands_from_another_process_reach_a_running_search(history: Path) -> 
     assert [each.status for each in trials] == [TrialStatus.STOPPED, *[TrialStatus.COMPLETED] * 2]
     assert [each.source for each in trials[1:]] == [TrialSource.ADVICE, TrialSource.USER]
     done = [each.command for each in read_commands(history) if "error" not in each.reply]
-    assert done == ["control", "accept", "add", "stop"]
+    assert done == ["accept", "add", "stop"]
     assert not board.exists()
 
 
