@@ -154,7 +154,7 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
             recorded = []
         holding = _with_stops(map(finding_from_json, shown.get("findings", ())), recorded)
         listens = bool(shown.get("listens"))
-        return Advice(trial_id, holding, is_live=True, listens=listens, earlier=_gone(recorded, holding))
+        return Advice(trial_id, holding, is_live=True, listens=listens, earlier=gone(recorded, holding))
     records = read_records(history, trial_id)
     if not records.readings:  # nobody can tell what has become of it
         return Advice(trial_id, by_severity({each.rule: each for each in recorded}.values()))
@@ -167,7 +167,7 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
         checked = {each.rule: each for each in recorded}
         found = tuple(checked.get(each.rule, each) for each in found)
     holding = _with_stops(found, recorded)
-    return Advice(trial_id, holding, judgement.trend, earlier=_gone(recorded, holding))
+    return Advice(trial_id, holding, judgement.trend, earlier=gone(recorded, holding))
 
 
 def _with_stops(found: Iterable[Finding], recorded: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -185,16 +185,16 @@ def _of_single_run(
     return (*last.values(), *(each for each in judged if each.rule not in last))
 
 
-def _gone(recorded: Iterable[Finding], holding: Sequence[Finding]) -> tuple[Finding, ...]:
+def gone(recorded: Iterable[Finding], holding: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the gravest finding of each rule that holds no longer, or not as gravely, and is no part of another."""
     now, explained = {each.rule: each for each in holding}, explained_by(holding)
-    gone: dict[str, Finding] = {}
+    found: dict[str, Finding] = {}
     for each in recorded:
         if each.severity is Severity.NOTE or each.rule in explained:
             continue
-        if all(other is None or is_graver(each, other) for other in (now.get(each.rule), gone.get(each.rule))):
-            gone[each.rule] = each
-    return by_severity(gone.values())
+        if all(other is None or is_graver(each, other) for other in (now.get(each.rule), found.get(each.rule))):
+            found[each.rule] = each
+    return by_severity(found.values())
 
 
 def judged_now(history: Path, record: StudyRecord, trial: Trial, space: SearchSpace | None = None) -> Advice:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dhflow.errors import DhflowError
-from dhflow.flow.advice import accepting, advice_on
+from dhflow.flow.advice import accepting, advice_on, gone
 from dhflow.flow.applying import applying, heard_by
 from dhflow.flow.command_files import CommandInbox
 from dhflow.flow.taking import control_in
@@ -66,7 +66,9 @@ class CommandDesk:
     trials : mapping
         Every trial that is known, kept up to date by its owner.
     findings : mapping
-        What was found of trials last, likewise.
+        What holds of trials, as last judged in this session; likewise.
+    recorded : mapping
+        All that was found of them in this session; likewise.
     study : WatchedStudy
     watched : callable, optional
         From the number of a running trial to what it has recorded; None where nothing has come.
@@ -79,6 +81,7 @@ class CommandDesk:
         *,
         trials: Mapping[int, Trial],
         findings: Mapping[int, Sequence[Finding]],
+        recorded: Mapping[int, Sequence[Finding]],
         study: WatchedStudy,
         watched: Callable[[int], Watched | None] = lambda _: None,
     ) -> None:
@@ -86,6 +89,7 @@ class CommandDesk:
         self._post = post
         self._trials = trials
         self._findings = findings
+        self._recorded = recorded
         self._study = study
         self._watched = watched
 
@@ -127,7 +131,8 @@ class CommandDesk:
             name = str(command.arguments.get("suggestion", ""))
             trial = self._trials[number]
             if command.arguments.get("running"):
-                made = applying(trial, name, self._advised(trial), self._watched(number), origin=command.origin)
+                holding = self._findings.get(number, ())
+                made = applying(trial, name, holding, self._watched(number), origin=command.origin)
             else:
                 made = accepting(trial, name, self._advised(trial), space, origin=command.origin)
             return replace(made, command_id=command.command_id)
@@ -148,9 +153,13 @@ class CommandDesk:
             heard_by(trial, self._watched(trial.trial_id), what)
 
     def _advised(self, trial: Trial) -> list[Finding]:
-        """Return the findings on a trial: as judged in this session, else as an earlier one recorded them."""
-        if trial.trial_id in self._findings or self._study.history is None:
-            return list(self._findings.get(trial.trial_id, ()))
+        """Return what was found about a trial, what holds first: in this session, else as the history has it."""
+        recorded = self._recorded.get(trial.trial_id, ())
+        holding = self._findings.get(trial.trial_id)
+        if holding is not None:
+            return [*holding, *gone(recorded, holding)]
+        if self._study.history is None:
+            return list(recorded)
         record = StudyRecord(self._study.record.header, trials=dict(self._trials))
         return list(advice_on(self._study.history, record, trial.trial_id, self._study.space).given)
 

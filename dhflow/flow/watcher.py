@@ -117,11 +117,13 @@ class Watcher:
         self._siblings: Siblings | None = None
         self._later: list[tuple[Trial, AttemptEnded]] = []
         self._findings: dict[int, list[Finding]] = {}
+        self._recorded: dict[int, list[Finding]] = {}
         self._desk = CommandDesk(
             CommandInbox(directory.path / FOLDER),
             lambda command: self._post(Commanded(command)),
             trials=self._trials,
             findings=self._findings,
+            recorded=self._recorded,
             study=study,
             watched=self._watched_now,
         )
@@ -249,6 +251,9 @@ class Watcher:
         match event:
             case AttemptSubmitted(trial_id, attempt):
                 self._running[trial_id] = _Running(self._trials[trial_id], attempt, time.monotonic())
+                if attempt > 1:  # what the attempt before did
+                    self._findings.pop(trial_id, None)
+                    self._recorded.pop(trial_id, None)
             case AttemptEnded():
                 self._take_end(event)
             case RecordsKept(trial_id, attempt, records):
@@ -302,9 +307,10 @@ class Watcher:
         if finding.rule == UNKNOWN_METRIC and not self._has_warned:
             self._has_warned = True
             _log.warning("trial %d is %s", trial_id, finding.text)
-        self._findings.setdefault(trial_id, []).append(finding)
-        while len(self._findings) > _MOST_ENDED:
-            del self._findings[next(iter(self._findings))]
+        self._recorded.setdefault(trial_id, []).append(finding)
+        for each in (self._recorded, self._findings):
+            while len(each) > _MOST_ENDED:
+                del each[next(iter(each))]
 
     # What workers record
 
