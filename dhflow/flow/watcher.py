@@ -26,6 +26,7 @@ from dhflow.flow.message import Commanded, LoopEvent, Noted
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.siblings import Siblings
 from dhflow.flow.tail import Tail
+from dhflow.flow.taking import AUTO
 from dhflow.flow.watched import Watched, readings_of
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event
 from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
@@ -414,7 +415,7 @@ class Watcher:
         if key in self._tried:
             return
         try:
-            command = accepting(trial, found[1].name, [found[0]], self._study.space, origin=_AUTO)
+            command = accepting(trial, found[1].name, [found[0]], self._study.space, origin=AUTO)
         except DhflowError as error:
             _log.debug("a suggestion cannot be followed: %s", error)
             return
@@ -477,7 +478,6 @@ class Watcher:
             _log.debug("the state of running trials cannot be shown: %s", error)
 
 
-_AUTO = "policy:auto"
 _COMPARABLE = frozenset({TrialStatus.COMPLETED, TrialStatus.STOPPED})
 
 
@@ -489,7 +489,7 @@ def _is_long(event: AttemptEnded) -> bool:
 
 
 def _is_auto(trial: Trial) -> bool:
-    return trial.source is TrialSource.ADVICE and trial.meta.get("advice", {}).get("by") == _AUTO
+    return trial.source is TrialSource.ADVICE and trial.meta.get("advice", {}).get("by") == AUTO
 
 
 def _tried_by(trial: Trial) -> int | None:
