@@ -231,8 +231,6 @@ def curves_of(history: Path, n_newest: int = 200) -> list[tuple[int, list[Measur
 
 
 def _context(record: StudyRecord, trial: Trial, records: Records, siblings: Siblings, space: SearchSpace | None) -> Any:
-    from dataclasses import replace
-
     header = record.header
     objectives = header.objectives if header else ()
     full = (header.budget or {}).get("high") if header else None
@@ -241,9 +239,10 @@ def _context(record: StudyRecord, trial: Trial, records: Records, siblings: Sibl
         objectives,
         config=trial.config,
         space=space,
+        target=record.sessions[-1][0].info.get("limits", {}).get("target") if record.sessions else None,
         full_budget=own_budget(trial) or full,
     )
-    return replace(context, siblings=siblings.of(trial, context.metric))
+    return siblings.around(trial, context)
 
 
 def own_budget(trial: Trial) -> float | None:

@@ -39,6 +39,8 @@ class WatchedStudy:
     space : SearchSpace, optional
     policy : Policy
     full_budget : float, optional
+    target : float, optional
+        Objective value that is good enough.
     history : Path, optional
         Whose earlier curves are siblings too.
     """
@@ -48,6 +50,7 @@ class WatchedStudy:
     space: SearchSpace | None = None
     policy: Policy = field(default_factory=Policy)
     full_budget: float | None = None
+    target: float | None = None
     history: Path | None = None
 
 

@@ -379,12 +379,13 @@ class Watcher:
             self._study.objectives,
             config=trial.config,
             space=self._study.space,
+            target=self._study.target,
             full_budget=own_budget(trial) or self._study.full_budget,
             time_left_s=None if is_over else self._time_left_s(watched),
             now=None if is_over else watched.now,
         )
         siblings = self._known_siblings()
-        context = replace(context, siblings=siblings.of(trial, context.metric))
+        context = siblings.around(trial, context)
         watched.metric = context.metric
         judgement = judge(records, context)
         reason = None if is_over else self._study.policy.reason_to_stop(judgement, records, context)

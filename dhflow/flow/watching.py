@@ -86,6 +86,7 @@ def make_watcher(
         space=parts.space,
         policy=settings.policy,
         full_budget=parts.full_budget,
+        target=settings.target,
         history=parts.history_path,
     )
     return Watcher(

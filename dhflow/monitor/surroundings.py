@@ -69,6 +69,11 @@ def directions_of(metric: str, objectives: Sequence[Objective]) -> dict[str, Dir
     return declared
 
 
+def _is_of(metric: str, objective: Objective) -> bool:
+    """Tell whether a metric has the objective's unit: its name, on validation data or not."""
+    return metric.removeprefix("val_") == objective.name.removeprefix("val_")
+
+
 def context_of(
     records: Records,
     objectives: Sequence[Objective],
@@ -76,13 +81,15 @@ def context_of(
     config: Mapping[str, Any] | None = None,
     space: SearchSpace | None = None,
     siblings: tuple[Sibling, ...] = (),
+    target: float | None = None,
     full_budget: float | None = None,
     time_left_s: float | None = None,
     now: float | None = None,
 ) -> Context:
     """Return the context of a run of a study; parameters as in :class:`~dhflow.monitor.context.Context`.
 
-    Where the study declares no budget, the epochs that the run itself says it is to have are its full budget.
+    A target is one of the objective: it says nothing of another metric that stands for it. Where the study declares no
+    budget, the epochs that the run itself says it is to have are its full budget.
     """
     metric = metric_of(records.metric_names, objectives[0]) if objectives else "val_loss"
     return Context(
@@ -91,6 +98,7 @@ def context_of(
         metric=metric,
         directions=directions_of(metric, objectives),
         siblings=siblings,
+        target=target if objectives and _is_of(metric, objectives[0]) else None,
         full_budget=full_budget if full_budget is not None else records.network.n_epochs or None,
         time_left_s=time_left_s,
         now=now,

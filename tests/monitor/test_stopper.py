@@ -160,3 +160,17 @@ def test_what_stands_for_the_objective_has_its_direction() -> None:
     assert "val_error" not in directions_of("val_error", [objective])
     context = context_of(run([0.5, 0.6], "mine"), [objective], full_budget=9.0)
     assert (context.metric, context.direction("mine"), context.full_budget) == ("mine", "maximize", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("reported", "objective", "known"),
+    [
+        ("accuracy", "accuracy", 0.9),
+        ("val_accuracy", "accuracy", 0.9),
+        ("val_loss", "accuracy", None),
+        ("f1", "f", None),
+    ],
+)
+def test_a_target_is_of_the_objective_s_own_metric(reported: str, objective: str, known: float | None) -> None:
+    context = context_of(run([0.5, 0.6], reported), [Objective(objective, "maximize")], target=0.9)
+    assert (context.metric, context.target) == (reported, known)
