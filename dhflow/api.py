@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SearchError
 from dhflow.history import load_record
-from dhflow.problem import Problem
+from dhflow.problem import Budget, Problem
 from dhflow.result import Result
 from dhflow.study import Study
 
@@ -34,6 +34,7 @@ def search(
     history: str | Path | None = None,
     resume: bool = False,
     constraints: Constraints = (),
+    budget: Budget | None = None,
     **options: Unpack[RunOptions],
 ) -> Result:
     """Search `space` for the config with the best objective, or for the Pareto set of several.
@@ -47,7 +48,7 @@ def search(
         brings its space and direction.
     space : SearchSpace, optional
         Needed unless `objective` is a problem.
-    direction, searcher, searcher_options, seed, history, resume, constraints
+    direction, searcher, searcher_options, seed, history, resume, constraints, budget
         See :class:`~dhflow.study.Study`.
     **options
         Site, limits and the rest of :class:`~dhflow.flow.settings.RunSettings`: ``site="laptop"``,
@@ -76,6 +77,7 @@ def search(
         history=history,
         resume=resume,
         constraints=constraints,
+        budget=budget,
     ) as study:
         return study.run(function, **options)
 

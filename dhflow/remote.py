@@ -43,7 +43,7 @@ POLL_S = 5.0
 _LOCAL = ("observers", "progress")
 """Options of ``search`` for the process that calls it."""
 
-_OF_STUDY = ("direction", "searcher", "searcher_options", "seed", "constraints")
+_OF_STUDY = ("direction", "searcher", "searcher_options", "seed", "constraints", "budget")
 """Options of ``search`` that are its study's; ``resume`` is about the history on the other side."""
 
 

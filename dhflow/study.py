@@ -91,7 +91,7 @@ class Study(Steered):
     ) -> None:
         self.problem = space if isinstance(space, Problem) else None
         self.space = space.space if isinstance(space, Problem) else _checked_space(space)
-        self.budget = budget or (self.problem.budget if self.problem else None)
+        self.budget = _checked_budget(budget) or (self.problem.budget if self.problem else None)
         self.objectives = parse_direction(direction or (self.problem.direction if self.problem else "minimize"))
         self.constraints = parse_constraints(self.problem.constraints if self.problem else (), constraints)
         self.history_path = None if history is None else Path(history)
@@ -478,6 +478,12 @@ class Study(Steered):
     def _refuse_while_running(self, what: str) -> None:
         if self._session is not None:
             raise SearchError(f"{what}: the study is running; wait for it, or use enqueue and stop")
+
+
+def _checked_budget(budget: object) -> Budget | None:
+    if budget is None or isinstance(budget, Budget):
+        return budget
+    raise SearchError(f'budget must be a Budget, such as Budget("epochs", 1, 81), not {budget!r}')
 
 
 def _checked_space(space: object) -> SearchSpace:

@@ -23,6 +23,7 @@ from dhflow.remote import Progress, find_search, submit_search
 from dhflow.remote_worker import FORGOTTEN_S, fetch_part, run_search
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
+BUDGET = Budget("epochs", 1, 9)
 THREADS = {"site": "laptop", "site_set": {"executor": "threads", "workers": 2}, "searcher": "random"}
 
 
@@ -276,7 +277,13 @@ def test_a_copy_needs_a_history(tmp_path: Path) -> None:
 
 
 def test_budgets_travel_with_their_problem(elsewhere: Executor, tmp_path: Path) -> None:
-    problem = Problem(SPACE, lambda config, trial: config["x"], budget=Budget("epochs", 1, 9))
+    problem = Problem(SPACE, lambda config, trial: config["x"], budget=BUDGET)
     options = {**THREADS, "searcher": "asha"}
     run = submit_search(problem, executor=elsewhere, history=history_of(tmp_path), max_trials=12, **options)
     assert run.result(timeout_s=30).budget == problem.budget
+
+
+def test_budgets_travel_as_an_argument(elsewhere: Executor, tmp_path: Path) -> None:
+    options = {**THREADS, "searcher": "asha", "max_trials": 4, "history": history_of(tmp_path)}
+    run = submit_search(lambda config, trial: config["x"], SPACE, executor=elsewhere, budget=BUDGET, **options)
+    assert run.result(timeout_s=30).budget == BUDGET

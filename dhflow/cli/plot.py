@@ -33,8 +33,8 @@ def command(history: Path, *, kind: str | None, output: str | None, parameters: 
 
     objective: values over trials, the best so far and the default config's; pareto: several objectives against
     each other; timeline: when each worker ran what; parameters: the objective over each parameter; parallel:
-    whole configs, coloured by objective; surrogate: what the model of an ambs search believed, from its first ask
-    to its last. With several objectives, objective, parameters and parallel show the first one.
+    whole configs, coloured by objective; surrogate: what the model of an auto, gp or ambs search believed, from its
+    first ask to its last. With several objectives, objective, parameters and parallel show the first one.
     """
     from dhflow import load
     from dhflow.plot import draw

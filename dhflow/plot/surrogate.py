@@ -16,7 +16,6 @@ from dhflow.flow.text import count
 from dhflow.plot import figure as look
 from dhflow.plot.scale import short, split_feasible
 from dhflow.searcher.registry import make_searcher
-from dhflow.surrogate.target import normal_scores
 from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 _GRID_1D, _GRID_2D = 240, 48
 _PANELS = {1: 6, 2: 4}
 _MAX_TICKS = 6
+_WITH_SURROGATE = ("auto", "gp", "ambs")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Belief:
     n_seen : int
         Finished trials that the ask knew.
     mean, std : (m,) or (m1, m2)
-        On the grid, in normal scores of the losses: lower is better.
+        On the grid, in the surrogate's scores of the losses: lower is better.
+    scores : (k,)
+        What the trials in `seen` came to, in the same units.
     seen : tuple of Trial
         The completed ones among them.
     pending, asked : tuple of Trial
@@ -53,6 +55,7 @@ class Belief:
     n_seen: int
     mean: FloatArray
     std: FloatArray
+    scores: FloatArray
     seen: tuple[Trial, ...]
     pending: tuple[Trial, ...]
     asked: tuple[Trial, ...]
@@ -107,7 +110,7 @@ def plot_surrogate(result: Result, names: Sequence[str] | None = None) -> Figure
     Parameters
     ----------
     result : Result
-        Of a study whose last session was searched by ``ambs``.
+        Of a study whose last session was searched by a model: ``auto``, ``gp`` or ``ambs``.
     names : sequence of str, optional
         One or two parameters to look along; needed in spaces of more than two. The others are held at the best
         config that was known at each ask.
@@ -116,7 +119,8 @@ def plot_surrogate(result: Result, names: Sequence[str] | None = None) -> Figure
     -------
     Figure
         One parameter: mean with its bound, over the parameter. Two: the mean above, the bound below.
-        All in normal scores of the losses, as the forest is fitted to them: lower is better.
+        All in the scores of losses that the surrogate is fitted to, lower is better: of a forest normal scores of
+        ranks; of a Gaussian process, which is what is drawn of ``auto``, Yeo and Johnson's transform of them.
 
     Raises
     ------
@@ -150,11 +154,12 @@ def _searcher(result: Result, space: SearchSpace) -> Ambs:
 
     sessions = result.record.sessions
     told: dict[str, Any] = sessions[-1][0].info.get("searcher", {}) if sessions else {}
-    if told.get("name") != Ambs.name:
+    name = told.get("name", "nobody")
+    if name not in _WITH_SURROGATE:
         raise SearchError(
-            f"this study was searched by {told.get('name', 'nobody')!r}: only 'ambs' has a surrogate here"
+            f"this study was searched by {name!r}: only {', '.join(map(repr, _WITH_SURROGATE))} have a surrogate here"
         )
-    made = make_searcher(Ambs.name, space, seed=int(told["seed"]), constraints=result.constraints, **told["options"])
+    made = make_searcher(name, space, seed=int(told["seed"]), constraints=result.constraints, **told["options"])
     assert isinstance(made, Ambs)
     return made
 
@@ -205,7 +210,8 @@ def _belief(result: Result, searcher: Ambs, grid: Grid, asked: Sequence[Trial], 
     except SurrogateError as error:
         raise SearchError(str(error)) from error
     shape = [each.size for each in grid.axes(base)]
-    return Belief(len(seen), mean.reshape(shape), std.reshape(shape), tuple(done), tuple(pending), tuple(asked))
+    scores = searcher.scores([each.losses[0] for each in done])
+    return Belief(len(seen), mean.reshape(shape), std.reshape(shape), scores, tuple(done), tuple(pending), tuple(asked))
 
 
 # Drawing ----------------------------------------------------------------------------------------------
@@ -222,9 +228,8 @@ def _draw_line(result: Result, grid: Grid, beliefs: Sequence[Belief], kappa: flo
         bound = belief.mean - kappa * belief.std
         axes.fill_between(at, bound, belief.mean, color=look.SKY, alpha=0.35, linewidth=0, label="down to the bound")
         axes.plot(at, belief.mean, color=look.BLUE, linewidth=1.5, label="mean")
-        scores = normal_scores([each.losses[0] for each in belief.seen])
         places = grid.places(belief.seen)[:, 0]
-        axes.scatter(places, scores, s=14, color=look.DARK, zorder=3, label="trials")
+        axes.scatter(places, belief.scores, s=14, color=look.DARK, zorder=3, label="trials")
         for trials, colour, label in (
             (belief.pending, look.GREY, "running"),
             (belief.asked, look.ORANGE, "asked next"),

@@ -28,6 +28,7 @@ from dhflow.space import SearchSpace
 from dhflow.surrogate.belief import Surrogate
 from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.leaf import VARIANCES
+from dhflow.surrogate.target import normal_scores, power_scores
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
 from dhflow.trial import Config, Suggestion, Trial
 
@@ -72,6 +73,9 @@ class Ambs(DistinctSearcher):
         :mod:`~dhflow.surrogate.network`) are fitted anew with every twentieth more trials.
     n_trees : int
         Of forests.
+    input_warping : bool
+        Of a Gaussian process: each ordered parameter goes through a curve of its own, fitted along, for objectives
+        that bend much faster at one end of a range (:mod:`~dhflow.surrogate.warping`); fits take three times as long.
     acquisition : {"log_ei", "ei", "pi", "lcb", "hedge"}
         Logarithm of the expected improvement, expected improvement, probability of improvement, lower confidence
         bound ``mean - kappa * std``, or a portfolio of them (:class:`~dhflow.searcher.scoring.Hedge`).
@@ -151,6 +155,7 @@ class Ambs(DistinctSearcher):
         initial_design: InitialDesign = "random",
         surrogate: AmbsSurrogate = "extra_trees",
         n_trees: int = 30,
+        input_warping: bool = False,
         acquisition: Acquisition = "log_ei",
         kappa: float = 1.96,
         kappa_decay: float = 0.0,
@@ -187,14 +192,17 @@ class Ambs(DistinctSearcher):
         self.kappa = kappa
         self.liar = liar
         self._kinds: tuple[SurrogateKind, ...] = MIXED if surrogate == "mixed" else (surrogate,)
+        if input_warping and "gaussian_process" not in self._kinds:
+            raise SearchError(f'input_warping is of a Gaussian process: surrogate="{surrogate}" has no use for it')
         if multipoint == "conditioned" and not all(map(can_be_conditioned, self._kinds)):
             multipoint = "penalised"
         kappas = KappaSchedule(kappa, kappa_decay, kappa_draw)
         self._options = ProposerOptions(acquisition, kappas, liar, multipoint, n_candidates, leaves_plateaus=True)
-        self._forest_options: dict[str, Any] = {
+        self._model_options: dict[str, Any] = {
             "n_trees": n_trees,
             "refresh": min(refresh, n_trees),
             "variance": variance,
+            "warps": input_warping,
         }
         self._max_training = max_training
         self._failed: FailedAs = "leave_out" if failed == "infeasible" else failed
@@ -250,7 +258,7 @@ class Ambs(DistinctSearcher):
         Returns
         -------
         mean, std : (len(configs),)
-            In the surrogate's units (forests: normal scores of the losses): lower is better, 0 is a middling trial.
+            In the units of :meth:`scores` (of a forest normal scores of ranks): lower is better, 0 is a middling trial.
             With ``surrogate="mixed"`` what the Gaussian process believes; of the first of several objectives.
 
         Raises
@@ -264,6 +272,10 @@ class Ambs(DistinctSearcher):
         proposer.sync()
         belief = proposer.belief(list(self.space.encode([each.config for each in pending])) if pending else [])
         return belief.moments(proposer.place(self.space.encode(configs)))
+
+    def scores(self, losses: npt.ArrayLike) -> FloatArray:
+        """Return losses (n,) of completed trials in the units of :meth:`predict`."""
+        return power_scores(losses) if self._kinds[0] == "gaussian_process" else normal_scores(losses)
 
     @property
     def _has_model(self) -> bool:
@@ -301,7 +313,7 @@ class Ambs(DistinctSearcher):
     def _new_model(self, kind: SurrogateKind, features: Features) -> Surrogate:
         max_rows = min(self._max_training, row_limit(kind))
         training = TrainingSet(len(features), max_rows=max_rows, failed=self._failed, seed=self.seed)
-        return make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **self._forest_options)
+        return make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **self._model_options)
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
         super()._fold_encoded(trials, X)

@@ -74,6 +74,9 @@ class GaussianProcessSearch(Ambs):
         Weight of the uncertainty in "lcb".
     liar : {"believer", "min", "mean", "max"}
         What the process is told of a pending trial.
+    input_warping : bool
+        Whether each ordered parameter goes through a curve of its own, for objectives that bend much faster at one end
+        of a range.
     failed, cost_aware, repeat_share
         See :class:`~dhflow.searcher.ambs.Ambs`.
 
@@ -98,6 +101,7 @@ class GaussianProcessSearch(Ambs):
         acquisition: Acquisition = "log_ei",
         kappa: float = 1.96,
         liar: Liar = "believer",
+        input_warping: bool = False,
         failed: AmbsFailed = "worst",
         cost_aware: bool = False,
         repeat_share: float = 0.0,
@@ -111,6 +115,7 @@ class GaussianProcessSearch(Ambs):
             acquisition=acquisition,
             kappa=kappa,
             liar=liar,
+            input_warping=input_warping,
             failed=failed,
             cost_aware=cost_aware,
             repeat_share=repeat_share,

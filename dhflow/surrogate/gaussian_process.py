@@ -18,6 +18,7 @@ from dhflow.surrogate.kernel import FeatureKinds, matern, matern_slope, plain_ki
 from dhflow.surrogate.refit import Refitted
 from dhflow.surrogate.target import power_scores
 from dhflow.surrogate.training import TrainingSet
+from dhflow.surrogate.warping import BOUNDS_SHAPE, shape_penalty, warp, warp_slopes
 
 MAX_FIT_ROWS = 200
 MAX_FIT_STEPS = 40
@@ -36,6 +37,8 @@ class GaussianProcess(Refitted):
     kinds : FeatureKinds, optional
         What the features are; ordered and always active unless given.
     seed : int
+    warps : bool
+        Whether each ordered parameter is warped by a curve that is fitted along (:mod:`~dhflow.surrogate.warping`).
 
     Notes
     -----
@@ -43,26 +46,37 @@ class GaussianProcess(Refitted):
     exact gradients, from two starts that depend on nothing, at the counts of told trials that
     :func:`~dhflow.surrogate.refit.last_fit` names; each tell in between changes the posterior alone. Losses are made
     normal by Yeo and Johnson's (2000) transform. A failed trial counts as the worst.
+
+    Warped inputs are those of Snoek et al. (2014), but that the shapes are fitted by maximum posterior, from the plain
+    fit on, in place of being sampled.
     """
 
-    def __init__(self, training: TrainingSet, *, kinds: FeatureKinds | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, training: TrainingSet, *, kinds: FeatureKinds | None = None, seed: int = 0, warps: bool = False
+    ) -> None:
         super().__init__(training, seed=seed)
         self.kinds = plain_kinds(training.n_features) if kinds is None else kinds
         self.theta: FloatArray = np.zeros(0)
+        self.warped: IntArray = np.flatnonzero(~self.kinds.categorical) if warps else np.zeros(0, np.intp)
+        self.shapes: FloatArray = np.zeros((2, len(self.warped)))
 
     def sync(self) -> int:
         """Bring the posterior to the state that belongs to the told trials; return 1 if the kernel was fitted anew."""
         n_fitted = super().sync()
-        self._X = self.training.X[self._rows]
+        self._X = self._warped(self.training.X[self._rows])
         self._inverse, self._jitter = _inverse_factor(self._kernel(self._X, self._X), np.exp(self.theta[-1]))
         return n_fitted
+
+    def place(self, features: npt.ArrayLike) -> Places:
+        """Return points (k, p), warped as the last :meth:`sync` found best."""
+        return Places(self._warped(super().place(features).features))
 
     def belief(self) -> NormalBelief:
         """Return the posterior."""
         return NormalBelief(self, self._X, self._targets, self._inverse)
 
     def covariance(self, A: npt.NDArray[np.floating], B: npt.NDArray[np.floating]) -> FloatArray:
-        """Return the prior covariance of the noise-free objective at points (n, p) and (k, p)."""
+        """Return the prior covariance of the noise-free objective at points (n, p) and (k, p) of :meth:`place`."""
         return self._kernel(A, B)
 
     @property
@@ -74,6 +88,9 @@ class GaussianProcess(Refitted):
     def scale(self) -> float:
         """Prior variance of the objective."""
         return float(np.exp(self.theta[-2]))
+
+    def _warped(self, X: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        return warp(X, self.warped, self.shapes) if len(self.warped) else X
 
     def _kernel(self, A: npt.NDArray[np.floating], B: npt.NDArray[np.floating]) -> FloatArray:
         return self.scale * matern(square_differences(A, B, self.kinds), np.exp(self.theta[:-2]))
@@ -89,6 +106,8 @@ class GaussianProcess(Refitted):
             chosen = np.concatenate([best, drawn[: MAX_FIT_ROWS - len(best)]])
             X, y = X[chosen], y[chosen]
         self.theta = fit_hyperparameters(square_differences(X, X, self.kinds), y)
+        if len(self.warped):
+            self.theta, self.shapes = fit_shapes(self.theta, X, y, self.kinds, self.warped)
 
 
 class NormalBelief:
@@ -144,7 +163,7 @@ def fit_hyperparameters(squares: FloatArray, y: FloatArray) -> FloatArray:
     from scipy.optimize import minimize
 
     d = len(squares)
-    bounds = [_BOUNDS_PRECISION] * d + [_BOUNDS_SCALE, _BOUNDS_NOISE]
+    bounds = _bounds(d)
     best, best_value = np.zeros(d + 2), np.inf
     for first in (np.log(4.0), np.log(0.5)):
         start = np.concatenate([np.full(d, first), [0.0, np.log(1e-3)]])
@@ -162,6 +181,51 @@ def fit_hyperparameters(squares: FloatArray, y: FloatArray) -> FloatArray:
     return best
 
 
+def fit_shapes(
+    theta: FloatArray, X: FloatArray, y: FloatArray, kinds: FeatureKinds, columns: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return theta (d + 2,) and shapes (2, q) of a higher posterior, from theta and plain inputs on."""
+    from scipy.optimize import minimize
+
+    n_shapes = 2 * len(columns)
+    start = np.concatenate([theta, np.zeros(n_shapes)])
+    found = minimize(
+        negative_log_posterior_warped,
+        start,
+        (X, y, kinds, columns),
+        method="L-BFGS-B",
+        jac=True,
+        bounds=[*_bounds(len(theta) - 2), *[BOUNDS_SHAPE] * n_shapes],
+        options={"maxiter": MAX_FIT_STEPS},
+    )
+    best = found.x if np.isfinite(found.fun) else start
+    return best[: len(theta)], best[len(theta) :].reshape(2, -1)
+
+
+def _bounds(d: int) -> list[tuple[float, float]]:
+    return [_BOUNDS_PRECISION] * d + [_BOUNDS_SCALE, _BOUNDS_NOISE]
+
+
+def negative_log_posterior_warped(
+    both: FloatArray, X: FloatArray, y: FloatArray, kinds: FeatureKinds, columns: IntArray
+) -> tuple[float, FloatArray]:
+    """Return the negative log posterior density of theta and the shapes (d + 2 + 2 q,), and its gradient."""
+    theta, shapes = both[: -2 * len(columns)], both[-2 * len(columns) :].reshape(2, -1)
+    warped = warp(X, columns, shapes)
+    value, gradient, slope = _posterior(theta, square_differences(warped, warped, kinds), y)
+    penalty, by_shapes = shape_penalty(shapes)
+    by_shapes = by_shapes.copy()
+    turns = warp_slopes(X[:, columns], shapes)
+    for i, j in enumerate(columns):
+        activity = kinds.activity[j]
+        # Where a parameter is inactive its place does not matter.
+        active = np.ones(len(X)) if activity < 0 else (X[:, activity] > 0.5).astype(np.float64)
+        at = warped[:, j] * active
+        by_place = 4.0 * np.exp(theta[j]) * active * (at * (slope @ active) - slope @ at)
+        by_shapes[:, i] += turns[:, :, i] @ by_place
+    return value + penalty, np.concatenate([gradient, by_shapes.ravel()])
+
+
 def negative_log_posterior(theta: FloatArray, squares: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:
     """Return the negative log posterior density of theta (d + 2,), up to a constant, and its gradient (d + 2,).
 
@@ -171,6 +235,12 @@ def negative_log_posterior(theta: FloatArray, squares: FloatArray, y: FloatArray
     so that a parameter may turn out to matter little or much; the scale s follows Gamma(2, 1), the noise
     Gamma(1.1, 1/30), which favours little noise. (Densities of the parameters themselves, not of their logarithms.)
     """
+    value, gradient, _ = _posterior(theta, squares, y)
+    return value, gradient
+
+
+def _posterior(theta: FloatArray, squares: FloatArray, y: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    """Return the same, and the derivative (m, m) by the square distances :math:`r^2` of pairs."""
     # LAPACK itself: for a hundred points scipy.linalg's checks take as long as the algebra.
     from scipy.linalg.lapack import dpotrf, dpotri
 
@@ -181,14 +251,14 @@ def negative_log_posterior(theta: FloatArray, squares: FloatArray, y: FloatArray
     K[np.diag_indices(m)] += noise + 1e-10
     L, is_indefinite = dpotrf(K, lower=True)
     if is_indefinite:
-        return 1e25, np.zeros_like(theta)
+        return 1e25, np.zeros_like(theta), np.zeros_like(K)
     inverse, _ = dpotri(L, lower=True)
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = inverse @ y
     spread = inverse - np.outer(weights, weights)
     value = 0.5 * float(y @ weights) + float(np.log(np.diag(L)).sum())
-    slope = matern_slope(squares, precision) * spread
-    by_precision = 0.5 * scale * np.tensordot(squares, slope, axes=((1, 2), (0, 1))) * precision
+    slope = 0.5 * scale * matern_slope(squares, precision) * spread
+    by_precision = np.tensordot(squares, slope, axes=((1, 2), (0, 1))) * precision
     by_scale = 0.5 * scale * float((spread * kernel).sum())
     by_noise = 0.5 * noise * float(np.trace(spread))
     value += float((0.1 / precision + 0.1 * precision).sum()) - np.log(scale) + scale - 0.1 * np.log(noise) + 30 * noise
@@ -198,7 +268,7 @@ def negative_log_posterior(theta: FloatArray, squares: FloatArray, y: FloatArray
             [by_scale - 1.0 + scale, by_noise - 0.1 + 30 * noise],
         ]
     )
-    return value, gradient
+    return value, gradient, slope
 
 
 def _inverse_factor(covariance: FloatArray, noise: float) -> tuple[FloatArray, float]:

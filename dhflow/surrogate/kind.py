@@ -51,6 +51,7 @@ def make_surrogate(
     variance: str = "total",
     seed: int = 0,
     kinds: FeatureKinds | None = None,
+    warps: bool = False,
 ) -> Surrogate:
     """Return a surrogate that follows `training`.
 
@@ -64,6 +65,8 @@ def make_surrogate(
     seed : int
     kinds : FeatureKinds, optional
         What the features are, for a Gaussian process.
+    warps : bool
+        Whether a Gaussian process warps its inputs.
 
     Raises
     ------
@@ -83,5 +86,5 @@ def make_surrogate(
     if kind == "gaussian_process":
         from dhflow.surrogate.gaussian_process import GaussianProcess
 
-        return GaussianProcess(training, kinds=kinds, seed=seed)
+        return GaussianProcess(training, kinds=kinds, seed=seed, warps=warps)
     raise SurrogateError(f"surrogate is {kind!r}: it must be one of {', '.join(SURROGATES)}")

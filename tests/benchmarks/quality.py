@@ -326,8 +326,22 @@ def chosen_searchers(text: str) -> list[str]:
         if reason:
             print(f"skipped {each}: {reason}", file=sys.stderr)
         else:
-            found.append(each if kind in ("peer", "recorded") else parse_searcher(each).label)
+            found.append(_label(each))
     return found
+
+
+def chosen_pair(text: str | None, searchers: Sequence[str]) -> tuple[str, str] | None:
+    """Return the two searchers of ``--compare``, which must be among those that run."""
+    if text is None:
+        return None
+    pair = tuple(map(_label, text.split(",")))
+    if len(pair) != 2 or not set(pair) <= set(searchers):
+        raise SystemExit(f"--compare {text}: name two of {', '.join(searchers)}")
+    return pair
+
+
+def _label(name: str) -> str:
+    return name if name.startswith(("peer:", "recorded:")) else parse_searcher(name).label
 
 
 def parser() -> argparse.ArgumentParser:
@@ -363,13 +377,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.seeds, args.settings, args.at = min(args.seeds, 3), ((60, 1), (60, 8)), [60]
         args.base_seeds = 10
     problems, searchers = chosen_problems(args), chosen_searchers(args.searchers)
+    pair = chosen_pair(args.compare, searchers)
     runs, cache = planned(searchers, problems, args), Cache(args.cache)
     if not args.report:
         execute(runs, cache, jobs=args.jobs, retry=args.retry)
     keys = [key_of(asdict(each)) for each in runs]
     found = [cache.records[key] for key in keys if key in cache.records]
     found += list(recorded_runs(searchers, problems, args.seeds))
-    figures = quality_report.report(found, searchers, at=args.at, pair=args.compare)
+    figures = quality_report.report(found, searchers, at=args.at, pair=pair)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 

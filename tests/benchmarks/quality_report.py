@@ -83,7 +83,7 @@ def cpu_ms(records: Iterable[Record], searcher: str) -> float | None:
 
 
 def report(
-    records: Sequence[Record], searchers: Sequence[str], *, at: Sequence[int], pair: str | None = None
+    records: Sequence[Record], searchers: Sequence[str], *, at: Sequence[int], pair: tuple[str, str] | None = None
 ) -> dict[str, Any]:
     """Print the tables; return their figures as JSON."""
     figures: dict[str, Any] = {"settings": {}}
@@ -140,11 +140,11 @@ def _setting(
     }
 
 
-def _pairs(logs: Logs, pair: str | None, problems: Sequence[str]) -> dict[str, Any]:
+def _pairs(logs: Logs, pair: tuple[str, str] | None, problems: Sequence[str]) -> dict[str, Any]:
     if pair is None:
         return {}
-    first, _, second = pair.partition(",")
-    found = paired_ratio(logs, (first, second), problems)
+    first, second = pair
+    found = paired_ratio(logs, pair, problems)
     if found is None:
         print(f"{first} / {second}: no shared runs")
         return {}

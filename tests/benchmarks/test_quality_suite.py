@@ -154,7 +154,7 @@ def test_the_report_is_of_regrets_with_a_floor(capsys: pytest.CaptureFixture[str
     assert quality_report.regret_after(records[3], 100) == make_problem("branin").floor
     assert quality_report.regret_after(records[3], 101) is None
     assert quality_report.regret_after({**records[3], "trials": 200}, 150) == make_problem("branin").floor  # exhausted
-    figures = quality_report.report(records, ["random", "ambs", "recorded:x"], at=[60], pair="ambs,random")
+    figures = quality_report.report(records, ["random", "ambs", "recorded:x"], at=[60], pair=("ambs", "random"))
     (setting,) = figures["settings"].values()
     assert setting["ratio"]["ambs"]["branin"]["ratio"] == pytest.approx(0.1)
     assert setting["geometric_mean"]["ambs"] == pytest.approx(math.sqrt(0.1 * 2))

@@ -50,6 +50,17 @@ def test_a_line_has_mean_bound_and_trials_at_several_asks() -> None:
     figure.draw_without_rendering()
 
 
+@pytest.mark.parametrize("searcher", ["auto", "gp"])
+def test_a_gaussian_process_passes_through_its_trials(searcher: str) -> None:
+    result = searched(LINE, searcher=searcher)
+    beliefs = list(_beliefs(result, _searcher(result, result.space), Grid(result.space, ("x",))))
+    for each in beliefs:
+        at = Grid(result.space, ("x",)).axes(dict(each.seen[0].config))[0]
+        places = result.space.encode([trial.config for trial in each.seen])[:, 0]
+        assert np.interp(places, at, each.mean) == pytest.approx(each.scores, abs=0.35)
+    plot_surrogate(result).draw_without_rendering()
+
+
 def test_infeasible_trials_are_left_out_of_what_is_drawn() -> None:
     result = searched(LINE, constraints="objective <= 5")
     assert 0 < result.n_infeasible < 14
@@ -65,11 +76,11 @@ def test_the_replayed_belief_knows_what_its_ask_knew() -> None:
     for each in beliefs:
         assert all((trial.outcome_number or 0) < each.n_seen for trial in each.seen)
         assert {trial.ask_saw for trial in each.asked} == {each.n_seen}
-        scores = normal_scores([trial.losses[0] for trial in each.seen])
+        assert each.scores == pytest.approx(normal_scores([trial.losses[0] for trial in each.seen]))
         # The forest follows its trials: low where they are low.
         middle = each.mean[len(each.mean) // 3 : 2 * len(each.mean) // 3].mean()
         assert middle < np.mean([each.mean[0], each.mean[-1]])
-        assert scores.min() - 1 < each.mean.min() <= each.mean.max() < scores.max() + 1
+        assert each.scores.min() - 1 < each.mean.min() <= each.mean.max() < each.scores.max() + 1
         assert (each.std >= 0).all()
 
 
@@ -92,7 +103,7 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
         plot_surrogate(result, ["z"])
     with pytest.raises(SearchError, match="along one or two parameters"):
         plot_surrogate(result, ["x", "y", "kind"])
-    with pytest.raises(SearchError, match="only 'ambs' has a surrogate"):
+    with pytest.raises(SearchError, match="only 'auto', 'gp', 'ambs' have a surrogate"):
         plot_surrogate(searched(LINE, searcher="random"))
     with pytest.raises(SearchError, match="begins after 10 finished trials"):
         plot_surrogate(searched(LINE, n=6))

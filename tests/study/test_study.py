@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dhflow import Categorical, Float, Integer, Problem, SearchSpace, Study, TrialStatus, load, search
+from dhflow import Budget, Categorical, Float, Integer, Problem, SearchSpace, Study, TrialStatus, load, search
 from dhflow.errors import (
     ConfigNotInSpaceError,
     ExecutionError,
@@ -354,8 +354,24 @@ def test_wrong_arguments_are_errors() -> None:
         Study(SPACE, resume=True)
     with pytest.raises(SearchError, match="minimize"):
         Study(SPACE, direction="up")
+    with pytest.raises(SearchError, match=r'budget must be a Budget, such as Budget\("epochs", 1, 81\), not 81'):
+        search(square, SPACE, budget=81, max_trials=1)  # type: ignore[arg-type]
     with pytest.raises(ExecutionError):
         search(lambda a, b, c: 0.0, SPACE, site=on_threads(1), searcher="random", max_trials=1)
+
+
+def test_a_search_takes_the_budget_that_a_problem_would_declare() -> None:
+    budgets: list[float] = []
+
+    def objective(config: dict, trial: Trial) -> float:
+        budgets.append(trial.budget or 0.0)
+        return config["x"]
+
+    options = {"searcher": "asha", "seed": 1, "max_trials": 12, "site": on_threads(1)}
+    result = search(objective, SPACE, budget=Budget("epochs", 2, 18), **options)
+    assert result.budget == Budget("epochs", 2, 18)
+    assert min(budgets) == 2.0
+    assert set(budgets) <= {2.0, 6.0, 18.0}
 
 
 # Histories --------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from scipy.optimize import approx_fprime
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from dhflow.surrogate.gaussian_process import GaussianProcess, negative_log_posterior
+from dhflow.surrogate.gaussian_process import GaussianProcess, negative_log_posterior, negative_log_posterior_warped
 from dhflow.surrogate.kernel import FeatureKinds, matern, plain_kinds, square_differences
 from dhflow.surrogate.target import MAX_QUARTILES, power_scores
 from dhflow.surrogate.training import TrainingSet
+from dhflow.surrogate.warping import warp
 
 
 def data(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,6 +57,44 @@ def test_the_gradient_is_exact() -> None:
         numeric = approx_fprime(theta, lambda t: negative_log_posterior(t, squares, y)[0], 1e-6)
         assert np.isfinite(value)
         np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-3)
+
+
+def test_the_gradient_by_the_shapes_is_exact_too() -> None:
+    rng = np.random.default_rng(0)
+    X, y = data(25)
+    kinds = FeatureKinds(np.array([False, True, False]), np.array([-1, -1, 3]))
+    features = np.column_stack([X[:, 0], np.floor(X[:, 1] * 3) / 3, X[:, 2], X[:, 2] > 0.4])
+    columns = np.array([0, 2])
+
+    def value_of(both: np.ndarray) -> float:
+        return negative_log_posterior_warped(both, features, y, kinds, columns)[0]
+
+    for _ in range(5):
+        both = rng.normal(0, 0.7, 9)
+        _, gradient = negative_log_posterior_warped(both, features, y, kinds, columns)
+        np.testing.assert_allclose(gradient, approx_fprime(both, value_of, 1e-6), rtol=1e-3, atol=1e-3)
+
+
+def test_no_shape_is_no_warping_and_the_curve_is_the_distribution_of_kumaraswamy() -> None:
+    X = np.random.default_rng(0).random((50, 2))
+    np.testing.assert_allclose(warp(X, np.array([0, 1]), np.zeros((2, 2))), X, atol=1e-12)
+    drawn = (1 - (1 - X[:, 0]) ** (1 / 3.0)) ** (1 / 2.0)  # by inversion, with a = 2 and b = 3
+    found = warp(np.column_stack([drawn, X[:, 1]]), np.array([0]), np.log([[2.0], [3.0]]))
+    np.testing.assert_allclose(found, X, atol=1e-9)
+
+
+def test_what_bends_at_one_end_is_straightened() -> None:
+    points = np.random.default_rng(99).random((300, 2))
+    errors = []
+    for warps in (False, True):
+        process = GaussianProcess(TrainingSet(2, seed=1), seed=4, warps=warps)
+        X = np.random.default_rng(0).random((30, 2))
+        process.training.append(X, np.sin(7 * X[:, 0] ** 8) + 0.1 * X[:, 1])
+        process.sync()
+        mean = process.belief().mean(process.place(points))
+        errors.append(1.0 - np.corrcoef(mean, np.sin(7 * points[:, 0] ** 8) + 0.1 * points[:, 1])[0, 1])
+    assert errors[1] < 0.2 * errors[0], errors
+    assert process.shapes[0, 0] > 1.0, "x is taken to a high power"
 
 
 def test_it_is_a_function_of_the_told_trials() -> None:
