@@ -130,8 +130,8 @@ def retrain(
     problem : Problem
         Whose objective trains a config.
     candidates : Result or mapping
-        A search's result, of which the `best` different configs are taken (``"1st"``, ``"2nd"``, …), or names and
-        configs, such as ``{"found": result.best.config}``.
+        A search's result, of which the `best` different configs are taken (``"1st"``, ``"2nd"``, …; of architectures
+        those of different networks), or names and configs, such as ``{"found": result.best.config}``.
     best : int
         Of a result: how many configs.
     beside : mapping, optional
@@ -159,7 +159,7 @@ def retrain(
     SearchError
         If there is nothing to train, the problem declares no budget, or nothing returned the measure.
     """
-    configs = _best_of(candidates, best) if isinstance(candidates, Result) else dict(candidates)
+    configs = _best_of(candidates, best, problem.space) if isinstance(candidates, Result) else dict(candidates)
     configs |= beside or {}
     if not configs or n_repeats < 1:
         raise SearchError(f"there is nothing to train: {len(configs)} configs, {n_repeats} repeats")
@@ -228,8 +228,8 @@ def _one_of(values: list[Any]) -> Any:
     return Ordinal(values) if isinstance(values[0], int) else Categorical(values)
 
 
-def _best_of(result: Result, n: int) -> dict[str, Config]:
-    """Return the configs of the best completed trials of the highest budget, no two the same."""
+def _best_of(result: Result, n: int, space: SearchSpace) -> dict[str, Config]:
+    """Return the configs of the best completed trials of the highest budget, no two the same in effect."""
     best = result.best
     level = [
         each
@@ -237,10 +237,16 @@ def _best_of(result: Result, n: int) -> dict[str, Config]:
         if each.status is TrialStatus.COMPLETED and each.budget == best.budget and result.is_feasible(each)
     ]
     found: list[Config] = []
+    known: list[Config | bytes] = []
     for each in sorted(level, key=lambda each: (each.losses, each.trial_id)):
-        if each.config not in found:
+        if len(found) == n:
+            break
+        # Two configs may make the same network.
+        identity = each.config if space.canonical is None else space.identities(space.encode([each.config]))[0]
+        if identity not in known:
+            known.append(identity)
             found.append(each.config)
-    return {_place(i): config for i, config in enumerate(found[:n], 1)}
+    return {_place(i): config for i, config in enumerate(found, 1)}
 
 
 def _place(i: int) -> str:

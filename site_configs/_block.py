@@ -6,6 +6,7 @@ one of them copies this one too.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import ipaddress
 import logging
@@ -14,7 +15,7 @@ import re
 import shutil
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +33,8 @@ ENVIRONMENT = "DHFLOW_SITE_"
 
 BLOCK_ENDS = "DHFLOW_BLOCK_ENDS"
 """Variable that tells a block's workers when its scheduler will end it, in UTC epoch seconds."""
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _MAX_FAILED_BLOCKS = 3
 
@@ -60,11 +63,31 @@ class Slots(NamedTuple):
     cpu_affinity : str
         Parsl's ``cpu_affinity``.
     count : int
+    note : str
+        What a user may not expect of them, or "".
     """
 
     accelerators: list[str]
     cpu_affinity: str
     count: int
+    note: str = ""
+
+
+class Limit(NamedTuple):
+    """What a queue takes.
+
+    Parameters
+    ----------
+    least_nodes : int
+    most_nodes : int or None
+        None where only the machine's size limits it.
+    longest : str
+        The most walltime for so many nodes.
+    """
+
+    least_nodes: int
+    most_nodes: int | None
+    longest: str
 
 
 def from_environment(make_config: Callable[..., Config]) -> Config:
@@ -73,11 +96,18 @@ def from_environment(make_config: Callable[..., Config]) -> Config:
     Raises
     ------
     ValueError
-        Naming a variable that is missing or has no fitting value.
+        Naming a variable that is missing, has no fitting value, or stands for no argument of this site.
     """
     hints = typing.get_type_hints(make_config)
     arguments: dict[str, Any] = {}
-    for name, parameter in inspect.signature(make_config).parameters.items():
+    parameters = inspect.signature(make_config).parameters
+    known = [ENVIRONMENT + each.upper() for each in parameters]
+    for variable in os.environ:
+        if variable.startswith(ENVIRONMENT) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+            raise ValueError(f"{variable} stands for no argument of this site; {hint}")
+    for name, parameter in parameters.items():
         variable = ENVIRONMENT + name.upper()
         if variable in os.environ:
             arguments[name] = _parse(variable, os.environ[variable], hints.get(name, str))
@@ -122,8 +152,33 @@ def drain_period(walltime: str, longest_trial_s: int | None) -> int | None:
     return period
 
 
-def check_queue(queue: str, nodes: int, walltime: str, limits: dict[str, tuple[int, int, int]], source: str) -> None:
-    """Compare a request with the documented limits (least nodes, most nodes, hours) of its queue.
+def check_queue(
+    queue: str,
+    nodes: int,
+    walltime: str,
+    limits: Mapping[str, Sequence[Limit]],
+    source: str,
+    *,
+    shortest: str = "00:01:00",
+) -> str:
+    """Compare a request with the documented limits of its queue.
+
+    Parameters
+    ----------
+    queue : str
+    nodes : int
+    walltime : str
+    limits : mapping
+        By queue; one that routes jobs by their size has several.
+    source : str
+        Where they are documented, and when that was read.
+    shortest : str
+        The least walltime in all of them.
+
+    Returns
+    -------
+    str
+        What was compared with what, or "" where the limits of the queue are not known.
 
     Raises
     ------
@@ -131,13 +186,20 @@ def check_queue(queue: str, nodes: int, walltime: str, limits: dict[str, tuple[i
         If the queue is known and does not take the request.
     """
     if queue not in limits:
-        return
-    least, most, hours = limits[queue]
+        return ""
     lift = f"({source}; check_limits=false lifts this check)"
-    if not least <= nodes <= most:
+    least, most = limits[queue][0].least_nodes, limits[queue][-1].most_nodes
+    fitting = [each for each in limits[queue] if each.least_nodes <= nodes <= (each.most_nodes or nodes)]
+    if not fitting:
         raise ValueError(f"nodes must be {least} to {most} in the queue {queue!r}, not {nodes} {lift}")
-    if walltime_seconds(walltime) > 3600 * hours:
-        raise ValueError(f"walltime must be at most {hours:02d}:00:00 in the queue {queue!r}, not {walltime} {lift}")
+    longest = fitting[0].longest
+    if walltime_seconds(walltime) > walltime_seconds(longest):
+        of_size = "" if len(limits[queue]) == 1 else f"for {fitting[0].least_nodes} to {fitting[0].most_nodes} nodes "
+        raise ValueError(f"walltime must be at most {longest} {of_size}in the queue {queue!r}, not {walltime} {lift}")
+    if walltime_seconds(walltime) < walltime_seconds(shortest):
+        raise ValueError(f"walltime must be at least {shortest} in the queue {queue!r}, not {walltime} {lift}")
+    size = "1 node" if nodes == 1 else f"{nodes} nodes"
+    return f"{size} for {walltime} are within those of the queue {queue!r} ({source})"
 
 
 def reachable_address(name: str) -> str | None:
@@ -223,18 +285,29 @@ def share_accelerators(
         raise ValueError("trials_per_accelerator and accelerators_per_trial cannot both be above 1")
     if accelerators_per_trial > n:
         raise ValueError(f"accelerators_per_trial is {accelerators_per_trial}, a node has {n}")
+    note = ""
     if accelerators_per_trial > 1:
-        groups = [
-            range(i, i + accelerators_per_trial)
-            for i in range(0, n - n % accelerators_per_trial, accelerators_per_trial)
-        ]
+        idle = n % accelerators_per_trial
+        if idle:
+            note = f"{idle} of the {n} accelerators of a node {'is' if idle == 1 else 'are'} left idle"
+            note += f": accelerators_per_trial={accelerators_per_trial} does not divide them"
+        groups = [range(i, i + accelerators_per_trial) for i in range(0, n - idle, accelerators_per_trial)]
         names = [",".join(map(str, group)) for group in groups]
         shares = [",".join(cores[i] for i in group) for group in groups]
     else:
         slots = range(n * trials_per_accelerator)
         names = [str(i if vendor == "nvidia" else i // trials_per_accelerator) for i in slots]
         shares = [share for each in cores for share in split_cores(each, trials_per_accelerator)]
-    return Slots(names, "none" if "" in cores else "list:" + ":".join(shares), len(names))
+    return Slots(names, "none" if "" in cores else "list:" + ":".join(shares), len(names), note)
+
+
+def vendor_line(vendor: str) -> str:
+    """Return the shell line by which dhflow's workers know that each must count its accelerators anew, or "".
+
+    Parsl sets ``ROCR_VISIBLE_DEVICES`` and ``CUDA_VISIBLE_DEVICES`` alike; of AMD's devices the second counts among
+    those that the first leaves.
+    """
+    return "export DHFLOW_GPU_VENDOR=amd" if vendor == "amd" else ""
 
 
 def split_cores(cores: str, parts: int) -> list[str]:
@@ -324,8 +397,12 @@ def make_config(
     heartbeat_s: int,
     cpu_affinity: str | None,
     run_dir: str,
+    limits: str = "",
 ) -> Config:
-    """Return the configuration of one executor over blocks of nodes, as all sites with nodes have it."""
+    """Return the configuration of one executor over blocks of nodes, as all sites with nodes have it.
+
+    ``limits`` is what :func:`check_queue` says; ``dhflow sites check`` shows it.
+    """
     at_least_one(heartbeat_s=heartbeat_s)
     executor = HighThroughputExecutor(
         label=label,
@@ -342,7 +419,7 @@ def make_config(
         interchange_launch_cmd=interchange_command(),
         provider=provider,
     )
-    return Config(
+    config = Config(
         executors=[executor],
         strategy="simple",
         strategy_period=1,  # the first block is only asked for after this long
@@ -351,6 +428,10 @@ def make_config(
         run_dir=run_dir,
         initialize_logging=FileLogging(level=logging.INFO),
     )
+    # Not Parsl's: dhflow says them before anything is submitted.
+    config.queue_limits = limits
+    config.notes = [slots.note] if slots.note else []
+    return config
 
 
 def _parse(variable: str, text: str, wanted: Any) -> Any:
@@ -358,7 +439,9 @@ def _parse(variable: str, text: str, wanted: Any) -> Any:
     if typing.get_origin(wanted) is Literal and text not in kinds:
         raise ValueError(f"{variable} must be one of {', '.join(kinds)}, not {text!r}")
     if bool in kinds:
-        return text.lower() in ("1", "true", "yes", "on")
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError(f"{variable} must be one of {', '.join(_TRUE + _FALSE)}, not {text!r}")
+        return text.lower() in _TRUE
     if int in kinds:
         try:
             return int(text)

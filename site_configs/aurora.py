@@ -7,9 +7,10 @@ Set:      ``account``, your project. ``worker_init`` for an environment made fro
 Verified: in November 2026 over a shim (qsub, qstat, qdel and mpiexec in front of a real Slurm), two nodes with twelve
           slots each, and with four of three tiles, without pinning: the trials' ZE_AFFINITY_MASK were spread evenly
           over the four. Not verified on Aurora itself.
-Source:   ALCF user guide, "Parsl on Aurora" (affinity, launcher, file systems, 208 hardware threads). Departs from it
-          in the names of the tiles: ``0`` to ``11`` with ``ZE_FLAT_DEVICE_HIERARCHY=FLAT``, which the frameworks
-          module sets anyway, because names like ``0.1`` mean a tile only in the composite hierarchy.
+Source:   ALCF user guide, "Parsl on Aurora" (affinity, launcher, file systems, 208 hardware threads) and "Running jobs
+          on Aurora" (queues). Departs from it in the names of the tiles: ``0`` to ``11`` with
+          ``ZE_FLAT_DEVICE_HIERARCHY=FLAT``, which the frameworks module sets anyway, because names like ``0.1`` mean a
+          tile only in the composite hierarchy.
 
 Plain Parsl: ``parsl.load(make_config(account="my_project"))`` works in any script, with or without dhflow.
 """
@@ -42,6 +43,21 @@ CORES = (
     "93-100,197-204",
 )
 
+# Read on 2026-11-21 in the guide's text of 2026-08-19; prod routes a job by its size. The least walltime is 5 minutes.
+# The most nodes are those in theory: the machine may have fewer in service.
+QUEUES = {
+    "debug": [_block.Limit(1, 2, "01:00:00")],
+    "debug-scaling": [_block.Limit(2, 256, "01:00:00")],
+    "prod": [
+        _block.Limit(256, 1024, "12:00:00"),
+        _block.Limit(1025, 1999, "18:00:00"),
+        _block.Limit(2000, 10624, "24:00:00"),
+    ],
+    "capacity": [_block.Limit(1, 16, "168:00:00")],
+    "visualization": [_block.Limit(1, 32, "08:00:00")],
+}
+SOURCE = "ALCF user guide, Running jobs on Aurora, August 2026"
+
 
 def make_config(
     *,
@@ -58,6 +74,7 @@ def make_config(
     cpu_affinity: str | None = None,
     longest_trial_s: int | None = None,
     scheduler_options: str = "",
+    check_limits: bool = True,
     address: str = "hsn0",
     poll_s: int = 30,
     heartbeat_s: int = 15,
@@ -70,7 +87,7 @@ def make_config(
     account : str
         The project that is charged.
     queue : str
-        "debug" for short tries; see the user guide for the others.
+        "debug" and "debug-scaling" for an hour, "capacity" for days, "prod" from 256 nodes on.
     nodes : int
         Nodes of a block, which is one job.
     walltime : str
@@ -89,6 +106,8 @@ def make_config(
         With it a block takes no trial that its walltime would cut off.
     scheduler_options : str
         More lines ``#PBS …``.
+    check_limits : bool
+        Whether nodes and walltime are compared with the documented limits of the queue.
     address : str
         Interface or IP address at which nodes reach the login node.
     poll_s : int
@@ -99,6 +118,9 @@ def make_config(
         Where Parsl keeps its logs and the batch scripts.
     """
     _block.walltime_seconds(walltime)
+    limits = ""
+    if check_limits:
+        limits = _block.check_queue(queue, nodes, walltime, QUEUES, SOURCE, shortest="00:05:00")
     slots = _block.share_accelerators(
         CORES,
         trials_per_accelerator=trials_per_accelerator,
@@ -131,6 +153,7 @@ def make_config(
         heartbeat_s=heartbeat_s,
         cpu_affinity=cpu_affinity,
         run_dir=run_dir,
+        limits=limits,
     )
 
 

@@ -5,10 +5,13 @@ Set:      ``account``, your project; ``worker_init`` where the environment that 
           example ``"module load cray-python rocm; source /path/to/venv/bin/activate"``.
 Verified: not verified: only built, and its batch script printed, off the machine.
 Source:   Frontier User Guide, "Frontier Compute Nodes" (which cores lie beside which GPU; the first core of each group
-          of eight is reserved) and its sbatch examples. Parsl sets ROCR_VISIBLE_DEVICES and CUDA_VISIBLE_DEVICES alike;
-          where a framework honours both and finds no GPU, remove the latter at the start of the objective.
+          of eight is reserved), its sbatch examples, and its queue policies.
 
 Plain Parsl: ``parsl.load(make_config(account="my_project"))`` works in any script, with or without dhflow.
+Parsl gives a worker the number of its GPU in ROCR_VISIBLE_DEVICES and in CUDA_VISIBLE_DEVICES alike. ROCm takes the
+first, and HIP then looks for the second among what is left: with number 5 it finds no GPU (Parsl's issue 3858). A
+search of dhflow puts that right in each worker; an app of your own begins with
+``os.environ["CUDA_VISIBLE_DEVICES"] = "0"`` (``"0,1"`` for two GPUs), before PyTorch or TensorFlow look for devices.
 """
 
 from __future__ import annotations
@@ -26,6 +29,18 @@ _block = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_block.p
 # The cores beside each GPU, without the reserved first of each eight.
 CORES = ("49-55", "57-63", "17-23", "25-31", "1-7", "9-15", "33-39", "41-47")
 
+# Read on 2026-11-21 in the guide's text of 2026-07-22. The batch partition's walltime depends on the nodes.
+QUEUES = {
+    "batch": [
+        _block.Limit(1, 91, "02:00:00"),
+        _block.Limit(92, 183, "06:00:00"),
+        _block.Limit(184, 9472, "12:00:00"),
+    ],
+    "extended": [_block.Limit(1, 64, "24:00:00")],
+}
+QOS = {"debug": [_block.Limit(1, 9472, "02:00:00")]}
+SOURCE = "Frontier User Guide, Job priority by node count, July 2026"
+
 
 def make_config(
     *,
@@ -42,6 +57,7 @@ def make_config(
     cpu_affinity: str | None = None,
     longest_trial_s: int | None = None,
     scheduler_options: str = "",
+    check_limits: bool = True,
     address: str = "hsn0",
     poll_s: int = 30,
     heartbeat_s: int = 15,
@@ -56,7 +72,7 @@ def make_config(
     queue : str
         The partition: "batch" or "extended".
     qos : str, optional
-        For example "debug".
+        For example "debug", for two hours at most, and one job of a user at a time.
     nodes : int
         Nodes of a block, which is one job.
     walltime : str
@@ -73,6 +89,8 @@ def make_config(
         With it a block takes no trial that its walltime would cut off.
     scheduler_options : str
         More lines ``#SBATCH …``.
+    check_limits : bool
+        Whether nodes and walltime are compared with the documented limits of the partition or the QOS.
     address : str
         Interface or IP address at which nodes reach the login node.
     poll_s : int
@@ -83,6 +101,10 @@ def make_config(
         Where Parsl keeps its logs and the batch scripts.
     """
     _block.walltime_seconds(walltime)
+    limits = ""
+    if check_limits:
+        has_qos = qos not in (None, "normal")
+        limits = _block.check_queue(qos if has_qos else queue, nodes, walltime, QOS if has_qos else QUEUES, SOURCE)
     slots = _block.share_accelerators(
         CORES,
         trials_per_accelerator=trials_per_accelerator,
@@ -95,7 +117,10 @@ def make_config(
         qos=qos,
         gpus_per_node=8,
         worker_init=_block.worker_environment(
-            worker_init, _block.block_end(walltime), _block.thread_limits(max(1, 56 // slots.count))
+            worker_init,
+            _block.block_end(walltime),
+            _block.vendor_line("amd"),
+            _block.thread_limits(max(1, 56 // slots.count)),
         ),
         # One manager on each node, which sees all of it: Parsl itself shares cores and GPUs out.
         launcher=SrunLauncher(overrides="--cpus-per-task=56 --cpu-bind=none --gpu-bind=none"),
@@ -114,6 +139,7 @@ def make_config(
         heartbeat_s=heartbeat_s,
         cpu_affinity=cpu_affinity,
         run_dir=run_dir,
+        limits=limits,
     )
 
 

@@ -4,15 +4,20 @@ For:      a search that is itself started by a batch script of PBS or Slurm, or 
 Set:      ``gpus_per_node`` for one trial per GPU, else ``trials_per_node``. The nodes are those of ``PBS_NODEFILE`` or
           ``SLURM_JOB_NUM_NODES``, or this machine alone outside a job.
 Verified: run for real in November 2026: a search inside a job of two nodes over Slurm 22.05, and on one machine
-          without a scheduler. Inside a job of PBS and with GPUs: not verified.
+          without a scheduler; over a shim of PBS (whose qstat was given the attributes of PBS Pro), that the job's end
+          is known. Inside a job of PBS itself and with GPUs: not verified.
 Source:   ALCF user guide, "Parsl on Aurora", section on running within a single PBS job.
 
+A search longer than one job: chain.sh beside this file submits a job script several times, one after the other.
 Plain Parsl: ``parsl.load(make_config())`` works in any script, with or without dhflow.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import re
 import runpy
 import subprocess
 import time
@@ -26,6 +31,7 @@ from parsl.launchers import MpiExecLauncher, SingleNodeLauncher, SrunLauncher
 from parsl.launchers.base import Launcher
 from parsl.providers import LocalProvider
 
+_log = logging.getLogger(__name__)
 _block = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_block.py"))))
 
 
@@ -69,8 +75,8 @@ def make_config(
     launcher_options : str, optional
         For that command; by default ``--ppn 1`` for mpiexec and ``--cpu-bind=none --overlap`` for srun.
     time_left_s : int, optional
-        Until the job ends; a search ends before it, so that it can be taken up again. Slurm says it to its jobs,
-        PBS does not.
+        Until the job ends; a search ends before it, so that it can be taken up again. By default Slurm or PBS is
+        asked; where neither answers, the end is not known.
     longest_trial_s : int, optional
         With it no trial is started that the job's end would cut off.
     address : str
@@ -93,7 +99,9 @@ def make_config(
     ends_at = _ends_at(time_left_s)
     provider = LocalProvider(
         worker_init=_block.worker_environment(
-            worker_init, "" if ends_at is None else f"export {_block.BLOCK_ENDS}={ends_at}"
+            worker_init,
+            "" if ends_at is None else f"export {_block.BLOCK_ENDS}={ends_at}",
+            _block.vendor_line(gpu_vendor),
         ),
         launcher=_launcher(_scheduler() if launcher == "auto" else launcher, launcher_options),
         **_block.check_blocks(nodes or nodes_of_job(), 1, 1),
@@ -145,21 +153,68 @@ def _ends_at(time_left_s: int | None) -> int | None:
     """Return when the surrounding job will end, in UTC epoch seconds, as far as that can be known."""
     if time_left_s is not None:
         return int(time.time()) + time_left_s
-    if "PBS_NODEFILE" in os.environ or "SLURM_JOB_ID" not in os.environ:
-        return None
+    if "PBS_JOBID" in os.environ:  # first: a shim of PBS may run on another scheduler
+        return _end_by_pbs(os.environ["PBS_JOBID"])
+    if "SLURM_JOB_ID" in os.environ:
+        return _end_by_slurm(os.environ["SLURM_JOB_ID"])
+    return None
+
+
+def _end_by_slurm(job: str) -> int | None:
     if "SLURM_JOB_END_TIME" in os.environ:
         return int(os.environ["SLURM_JOB_END_TIME"])
     # Slurm before 23.02 does not say it to its jobs, but to whoever asks.
-    asked = ["squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%e"]
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout
-        return int(datetime.fromisoformat(said.strip()).timestamp())
-    except (OSError, subprocess.SubprocessError, ValueError):
+        return int(datetime.fromisoformat(_ask("squeue", "--noheader", f"--jobs={job}", "--format=%e")).timestamp())
+    except ValueError:
         return None
 
 
+def _end_by_pbs(job: str) -> int | None:
+    """Return when a job of PBS will end: when it began, or what it has used, and its walltime."""
+    said = _pbs_attributes(_ask("qstat", "-f", "-F", "json", job)) or _pbs_attributes(_ask("qstat", "-f", job))
+    try:
+        walltime_s = _seconds(said["Resource_List.walltime"])
+        if "stime" in said:
+            began = datetime.strptime(said["stime"], "%a %b %d %H:%M:%S %Y").timestamp()
+        else:
+            began = time.time() - _seconds(said["resources_used.walltime"])
+    except (KeyError, ValueError):
+        return None
+    return int(began) + walltime_s
+
+
+def _pbs_attributes(said: str) -> dict[str, str]:
+    """Return what qstat says of one job, as JSON or as text, by the names that the text has."""
+    try:
+        (job,) = json.loads(said)["Jobs"].values()
+        lists = {name: each for name, each in job.items() if isinstance(each, dict)}
+        parts = {f"{name}.{part}": str(value) for name, each in lists.items() for part, value in each.items()}
+        return {**{name: str(each) for name, each in job.items()}, **parts}
+    except (ValueError, KeyError, TypeError, AttributeError):  # JSON of PBS is broken by some jobs' variables
+        return dict(re.findall(r"^\s+([\w.]+) = (.+)$", said, re.MULTILINE))
+
+
+def _seconds(walltime: str) -> int:
+    seconds = 0
+    for each in walltime.split(":"):
+        seconds = 60 * seconds + int(each)
+    return seconds
+
+
+def _ask(*command: str) -> str:
+    """Return what a command says, or "" where it fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
 def _drain_s(ends_at: int | None, longest_trial_s: int | None) -> int | None:
-    if ends_at is None or longest_trial_s is None:
+    if longest_trial_s is None:
+        return None
+    if ends_at is None:
+        _log.warning("the end of this job is not known, so that longest_trial_s cannot hold: give time_left_s, too")
         return None
     hours, rest = divmod(ends_at - int(time.time()), 3600)
     return int(_block.drain_period(f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}", longest_trial_s))

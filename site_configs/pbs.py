@@ -114,6 +114,7 @@ def make_config(
             worker_init,
             _block.block_end(walltime),
             'cd "$PBS_O_WORKDIR"',
+            _block.vendor_line(gpu_vendor),
             _block.thread_limits(max(1, cpus_per_node // slots.count)),
         ),
         launcher=MpiExecLauncher(bind_cmd="--cpu-bind", overrides=mpiexec_options),

@@ -27,6 +27,17 @@ _block = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_block.p
 # The cores of each GPU's NUMA domain: GPU 0 hangs on the last one.
 CORES = ("48-63,112-127", "32-47,96-111", "16-31,80-95", "0-15,64-79")
 
+# NERSC's table as others quoted it in July 2026; it was not read itself. Nodes without a number: only the machine's
+# size limits them. Not in here are "shared", which gives parts of nodes, and "interactive", which takes no batch jobs.
+QUEUES = {
+    "debug": [_block.Limit(1, 8, "00:30:00")],
+    "regular": [_block.Limit(1, None, "48:00:00")],
+    "premium": [_block.Limit(1, None, "48:00:00")],
+    "preempt": [_block.Limit(1, 128, "48:00:00")],
+    "overrun": [_block.Limit(1, None, "48:00:00")],
+}
+SOURCE = "NERSC, Queues and charges, as of July 2026"
+
 
 def make_config(
     *,
@@ -43,6 +54,7 @@ def make_config(
     cpu_affinity: str | None = None,
     longest_trial_s: int | None = None,
     scheduler_options: str = "",
+    check_limits: bool = True,
     address: str = "hsn0",
     poll_s: int = 30,
     heartbeat_s: int = 15,
@@ -55,7 +67,7 @@ def make_config(
     account : str
         The project that is charged.
     queue : str
-        The QOS: "debug", "regular", "premium", "preempt", …
+        The QOS: "debug" for half an hour, "regular", "premium", "preempt", "overrun" for two days.
     constraint : str
         "gpu", or "gpu&hbm80g" for the GPUs with more memory.
     nodes : int
@@ -74,6 +86,8 @@ def make_config(
         With it a block takes no trial that its walltime would cut off.
     scheduler_options : str
         More lines ``#SBATCH …``.
+    check_limits : bool
+        Whether nodes and walltime are compared with the documented limits of the queue.
     address : str
         Interface or IP address at which nodes reach the login node.
     poll_s : int
@@ -84,6 +98,7 @@ def make_config(
         Where Parsl keeps its logs and the batch scripts.
     """
     _block.walltime_seconds(walltime)
+    limits = _block.check_queue(queue, nodes, walltime, QUEUES, SOURCE) if check_limits else ""
     slots = _block.share_accelerators(
         CORES,
         trials_per_accelerator=trials_per_accelerator,
@@ -114,6 +129,7 @@ def make_config(
         heartbeat_s=heartbeat_s,
         cpu_affinity=cpu_affinity,
         run_dir=run_dir,
+        limits=limits,
     )
 
 

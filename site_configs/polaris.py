@@ -28,14 +28,16 @@ _block = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_block.p
 # The cores of each GPU's NUMA node: GPU 0 hangs on the last one.
 CORES = ("24-31,56-63", "16-23,48-55", "8-15,40-47", "0-7,32-39")
 
-# Least nodes, most nodes, hours.
+# Read on 2026-11-21 in the guide's text of 2026-08-19; prod routes a job by its size. The least walltime is 5 minutes.
 QUEUES = {
-    "debug": (1, 2, 1),
-    "debug-scaling": (1, 10, 1),
-    "prod": (10, 496, 24),
-    "preemptable": (1, 10, 72),
-    "capacity": (1, 4, 168),
+    "debug": [_block.Limit(1, 2, "01:00:00")],
+    "debug-scaling": [_block.Limit(1, 10, "01:00:00")],
+    "prod": [_block.Limit(10, 24, "03:00:00"), _block.Limit(25, 99, "06:00:00"), _block.Limit(100, 496, "24:00:00")],
+    "preemptable": [_block.Limit(1, 10, "72:00:00")],
+    "demand": [_block.Limit(1, 56, "01:00:00")],
+    "capacity": [_block.Limit(1, 4, "168:00:00")],
 }
+SOURCE = "ALCF user guide, Running jobs on Polaris, August 2026"
 
 
 def make_config(
@@ -97,8 +99,9 @@ def make_config(
         Where Parsl keeps its logs and the batch scripts.
     """
     _block.walltime_seconds(walltime)
+    limits = ""
     if check_limits:
-        _block.check_queue(queue, nodes, walltime, QUEUES, "ALCF user guide, 2025")
+        limits = _block.check_queue(queue, nodes, walltime, QUEUES, SOURCE, shortest="00:05:00")
     slots = _block.share_accelerators(
         CORES, trials_per_accelerator=trials_per_accelerator, accelerators_per_trial=accelerators_per_trial
     )
@@ -128,6 +131,7 @@ def make_config(
         heartbeat_s=heartbeat_s,
         cpu_affinity=cpu_affinity,
         run_dir=run_dir,
+        limits=limits,
     )
 
 

@@ -112,7 +112,9 @@ def make_config(
         gpus_per_node=gpus_per_node or None,
         walltime=walltime,
         scheduler_options=scheduler_options,
-        worker_init=_block.worker_environment(worker_init, _block.block_end(walltime), limits),
+        worker_init=_block.worker_environment(
+            worker_init, _block.block_end(walltime), _block.vendor_line(gpu_vendor), limits
+        ),
         launcher=SrunLauncher(overrides=srun_options),
         exclusive=True,
         cmd_timeout=60,

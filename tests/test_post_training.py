@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dhflow import Budget, Float, Problem, SearchSpace, keep_models, retrain, search
+from dhflow import Budget, Float, Problem, SearchSpace, Study, keep_models, retrain, search
 from dhflow.errors import SearchError
+from dhflow.nas import ArchitectureSpace, Dense, Identity
 from dhflow.plot import plot_retraining
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
@@ -64,6 +65,26 @@ def test_the_best_of_a_search_are_trained_again(pool):
     assert [each.name for each in again.repeats] == ["1st", "2nd", "own"]
     assert [each.config for each in again.repeats] == [*(each.config for each in ranked[:2]), {"x": 0.5}]
     assert again["1st"].values == (9.0, 9.0)
+
+
+def units_matter(config, trial):
+    return {"score": len(config["a"]) + 0.1 * len(config["b"])}
+
+
+def test_the_best_networks_of_a_search_are_different_ones(pool):
+    # An identity before or after a layer is the same network.
+    space = ArchitectureSpace((4,), (1,))
+    nodes = [space.variable([Identity(), Dense(4, "relu")], name=name) for name in "ab"]
+    space.connect(space.input, *nodes, space.constant(Dense(1), name="head"), space.output)
+    problem = Problem(space.decisions(), units_matter, direction={"score": "maximize"})
+    configs = [{"a": a, "b": b} for a in ("Identity", "Dense(4, relu)") for b in ("Identity", "Dense(4, relu)")]
+    with Study(problem, searcher="random") as study:
+        study.enqueue(*configs)
+        result = study.run(site=pool, max_trials=4)
+    assert len(result) == 4
+    again = retrain(problem, result, best=4, n_repeats=1, site=pool)
+    assert [each.name for each in again.repeats] == ["1st", "2nd", "3rd"]
+    assert [each.config for each in again.repeats] == [configs[3], configs[2], configs[0]]
 
 
 def test_trainings_that_fail_are_counted(pool):

@@ -61,12 +61,12 @@ def show_checks(title: str, checks: Iterable[Check]) -> list[Check]:
     return found
 
 
-def conclude(found: Sequence[Check], remark: str = "") -> None:
-    """Print what all findings come to; exit with 1 if one failed."""
+def conclude(found: Sequence[Check], remark: str = "", *, well: str = "all is well") -> None:
+    """Print what all findings come to, `well` if none is more than ok; exit with 1 if one failed."""
     n_failed = sum(each.level == "fail" for each in found)
     n_warned = sum(each.level == "warn" for each in found)
     if n_failed:
         click.echo(f"{n_failed} of {len(found)} checks failed")
         raise click.exceptions.Exit(1)
-    verdict = "all is well" if not n_warned else f"it will work, with {count(n_warned, 'warning')}"
+    verdict = f"no error was found, but {count(n_warned, 'warning')}" if n_warned else well
     click.echo(f"{verdict}; {remark}" if remark else verdict)

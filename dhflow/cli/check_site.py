@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 COMPARED = ("dhflow", "parsl", "numpy", "cloudpickle", "dill", "tensorflow", "keras")
 """What must be alike on both sides, or nearly so."""
 
+LOOK_AT_QUEUE = {"sbatch": "`scontrol show partition` and `sacctmgr show qos`", "qsub": "`qstat -Qf`"}
+"""What tells the limits of queues, by the command that submits."""
+
 _LOCK = "lock"
 _MAX_LAST_LINE = 200
 _OUTPUTS = {".stderr": "stderr", ".err": "stderr", ".stdout": "stdout", ".out": "stdout"}
@@ -59,6 +62,30 @@ def check_commands(planned: Iterable[PlannedBlocks]) -> Iterator[Check]:
         yield ok("scheduler", f"{', '.join(needed)} found")
     else:
         yield ok("scheduler", "none is needed")
+
+
+def check_request(planned: Iterable[PlannedBlocks], limits: str | None, notes: Iterable[str]) -> Iterator[Check]:
+    """Say what the site has to say, and whether nodes and walltime were compared with what the queue takes.
+
+    Parameters
+    ----------
+    planned : iterable of PlannedBlocks
+    limits : str, optional
+        What the site says of the queue, or "" where it knows no limits; None where its scheduler itself will answer.
+    notes : iterable of str
+    """
+    for each in notes:
+        yield warn("slots", each)
+    if limits is None:
+        return
+    looks = {LOOK_AT_QUEUE[each.needs[0]] for each in planned if each.needs}
+    if limits:
+        yield ok("limits", limits)
+    elif looks:
+        text = (
+            "those of this queue are not known here: the scheduler may refuse nodes or walltime, or keep them waiting"
+        )
+        yield warn("limits", text, f"compare with {', '.join(sorted(looks))}, or the machine's user guide")
 
 
 def check_site(site: str, arguments: Mapping[str, Any], path: Path, timeout_s: float | None) -> Iterator[Check]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     cls=Verb,
     examples=[
         "compare digits.py --searchers random,ambs --repeats 5 --trials 40 --out digits-compare",
-        "compare digits.py --searchers ambs,ambs:kappa=1,ambs:liar=mean --trials 100 --json kappa.json",
+        "compare digits.py --searchers ambs,ambs:acquisition=lcb:kappa=1,ambs:liar=mean --json liars.json",
         "compare digits.py --searchers random,ambs --wall-time 10m --resample-split --threshold 0.95",
     ],
 )
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--searchers",
     default="random,ambs",
     show_default=True,
-    help="With commas between; options after colons: ambs:kappa=1:liar=mean.",
+    help="With commas between; options after colons: ambs:n_initial=20:liar=mean.",
 )
 @click.option("--repeats", type=click.IntRange(1), default=10, show_default=True, help="Runs of each searcher.")
 @click.option("--trials", "max_trials", type=Number(int, low=1), help="Trials of each run.  [default: 100]")
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=float, help="Report the share of trials that are at least as good.")
 @click.option("--optimum", type=float, help="Errors count from it.  [default: the best value seen]")
 @click.option("--resample-split", is_flag=True, help="A new split of the data in each repeat (Problem.resample).")
-@click.option("--no-shared-start", is_flag=True, help="Let each searcher draw its first random configs itself.")
+@click.option(
+    "--no-shared-start", is_flag=True, help="Let also random and ambs draw their first random configs themselves."
+)
 @click.option("--site", help="Site's name or path of a site file (dhflow sites).  [default: laptop]")
 @click.option("--site-set", multiple=True, type=Setting(), help="Argument of the site, e.g. workers=2.")
 @click.option("--workers", type=click.IntRange(1), help="Trials at a time, where the site does not say.")
@@ -133,10 +135,16 @@ def table_lines(comparison: Comparison) -> list[str]:
     if any(each["infeasible"] for each in rows):
         titles.append("infeasible")
         body = [[*cells, str(each["infeasible"])] for cells, each in zip(body, rows, strict=True)]
+    has_budgets = any(each["full_trainings"] not in (None, each["trials"]) for each in rows)
+    if has_budgets:
+        titles.append("full trainings")
+        body = [[*cells, _text(each["full_trainings"], "{:.1f}")] for cells, each in zip(body, rows, strict=True)]
     lines = columns([titles, *body])
     name = comparison.problem or "the problem"
     head = f"{name}: {count(len(comparison.repeats), 'repeat')}; {objective.name} is {objective.direction}d"
     notes = [f"rank: mean over the repeats, 1 is best; error ratio and p: against {comparison.base}"]
+    if has_budgets:
+        notes.append("full trainings: what a run's budgets come to, of trials of less than the full budget too")
     without = sum(each["n_without"] for each in rows)
     if without:
         notes.append(f"{count(without, 'run')} without a value rank last and count as the worst final value seen")

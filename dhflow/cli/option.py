@@ -202,7 +202,10 @@ def run_options(function: F) -> F:
             type=click.Choice(["nan", "median", "extrapolation", "time"]),
             help="End trials that are not worth their time; may be given several times.",
         ),
-        click.option("--channel", help="How workers report: auto (files), zmq or zmq:ADDRESS.  [default: auto]"),
+        click.option(
+            "--channel",
+            help="How workers report: auto (files), zmq, zmq:ADDRESS or zmq:ADDRESS:PORT-PORT.  [default: auto]",
+        ),
         click.option("--progress/--no-progress", default=True, help="Show the progress on standard error."),
     )
 

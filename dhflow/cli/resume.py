@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("history", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--problem", help="The problem's file, where it cannot be found by itself.")
 @click.option("--searcher", help="Another searcher from here on.")
-@click.option("--searcher-set", multiple=True, type=Setting(), help="Option of the searcher, e.g. kappa=1.0.")
+@click.option("--searcher-set", multiple=True, type=Setting(), help="Option of the searcher, e.g. n_initial=20.")
 @limit_options
 @run_options
 def command(
@@ -59,7 +59,7 @@ def command(
                 **scalars(searcher_set),
             },
             constraints=before.get("constraints", ()),
-            options=_merged(before.get("options", {}), run_settings(options)),
+            options=_with_withheld(_merged(before.get("options", {}), run_settings(options)), history),
             figure=figure,
             progress=progress,
         )
@@ -113,3 +113,13 @@ def _merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
     elif "site" in now and now["site"] != before.get("site") and "site_set" not in now:
         merged.pop("site_set", None)
     return merged
+
+
+def _with_withheld(options: dict[str, Any], history: Path) -> dict[str, Any]:
+    """Return the options with those arguments of the site that the history itself does not keep."""
+    from dhflow.flow.confidential import restored
+    from dhflow.flow.run_directory import run_path
+
+    if "site_set" in options:
+        options["site_set"] = restored(options["site_set"], run_path(history))
+    return options

@@ -57,12 +57,17 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the history keeps, so that `dhflow resume` finds it again."""
+        from dhflow.flow.confidential import for_history
+
+        options = dict(self.options)
+        if "site_set" in options:
+            options["site_set"] = for_history(options["site_set"])
         return {
             "problem": self.reference.to_json(),
             "searcher": self.searcher,
             "searcher_options": dict(self.searcher_options),
             "constraints": list(self.constraints),
-            "options": dict(self.options),
+            "options": options,
         }
 
 
@@ -82,8 +87,9 @@ def run(plan: Plan) -> None:
     is_new = not exists(plan.history)
     if not is_new and not plan.resume:
         raise HistoryError(
-            f"{plan.history} exists already. To go on with it: {resume_command(plan.history)}; "
-            "to start anew, choose another --history or remove it"
+            f"{plan.history} exists already. To go on with it: {resume_command(plan.history)}, or this command "
+            "with --resume, which also starts a search that is not there yet; to start anew, choose another --history "
+            "or remove it"
         )
     if not is_new and _is_done(plan):
         return

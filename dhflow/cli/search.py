@@ -28,7 +28,7 @@ from dhflow.cli.option import DEFAULT_SEARCHER, Setting, Verb, limit_options, ru
 )
 @click.option("--resume", is_flag=True, help="Go on from the history if it is there, start it if it is not.")
 @click.option("--searcher", default=DEFAULT_SEARCHER, show_default=True, help="Which searcher suggests configs.")
-@click.option("--searcher-set", multiple=True, type=Setting(), help="Option of the searcher, e.g. kappa=1.0.")
+@click.option("--searcher-set", multiple=True, type=Setting(), help="Option of the searcher, e.g. n_initial=20.")
 @click.option(
     "--constraint",
     "constraints",

@@ -1,4 +1,4 @@
-"""``dhflow sites``: the shipped sites, one of them, and whether one will work."""
+"""``dhflow sites``: the shipped sites, one of them, and what is wrong with one's arguments."""
 
 from __future__ import annotations
 
@@ -88,24 +88,32 @@ def show(name: str | None) -> None:
 )
 @click.option("--timeout", type=Duration(), default="15m", show_default=True, help="How long --run waits.")
 def check(name: str, *, site_set: Sequence[tuple[str, str]], run: bool, path: Path, timeout: float | Off) -> None:
-    """Say what a search on the site NAME would submit, and whether its arguments are right; nothing is submitted.
+    """Say what a search on the site NAME would submit, and what is wrong with its arguments; nothing is submitted.
 
     With --run, which costs a few minutes of the allocation, the workers are started for real: a trial on each executor
     tells its versions, its accelerators, and whether file locks hold between there and here.
     """
     from dhflow.cli.check import conclude, show_checks
-    from dhflow.cli.check_site import check_commands, check_site
+    from dhflow.cli.check_site import check_commands, check_request, check_site
     from dhflow.flow.batch_script import plan_blocks
     from dhflow.flow.site import load_site
 
     arguments: dict[str, Any] = dict(site_set)
-    planned = plan_blocks(load_site(name, **arguments))
+    config = load_site(name, **arguments)
+    limits, notes = getattr(config, "queue_limits", ""), getattr(config, "notes", ())
+    planned = plan_blocks(config)
     click.echo("\n\n".join(_planned_lines(each) for each in planned) + "\n")
     found = show_checks("this machine", check_commands(planned))
+    said = [*check_request(planned, None if run else limits, notes)]
+    if said:
+        found += show_checks("the request", said)
     if run:
         limit = None if isinstance(timeout, Off) else timeout
         found += show_checks(f"site {name}", check_site(name, arguments, path, limit))
-    conclude(found, "" if run else "nothing was submitted; --run tries the site for real")
+    if run:
+        conclude(found)
+    else:
+        conclude(found, "nothing was submitted; --run tries the site for real", well="no error was found")
 
 
 def _planned_lines(planned: PlannedBlocks) -> str:

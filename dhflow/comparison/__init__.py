@@ -1,4 +1,4 @@
-"""Searchers compared on one problem: the same seeds, real searches, paired statistics.
+"""Searchers compared on one problem: the same seeds for all, real searches, paired statistics.
 
 The package is not called ``compare``: that would hide the function :func:`dhflow.compare`.
 """

@@ -52,6 +52,9 @@ class Run:
         Finished trials that failed or were lost; one that was stopped early has no value here either.
     n_infeasible : int
         Completed trials that violate a constraint.
+    full_trainings : float, optional
+        How many trainings at the full budget the finished trials' budgets come to, whatever they had in common with
+        the trials that they went on from; None in runs that were kept before this was counted.
     reason : str
         Why the search ended.
     history : str
@@ -69,6 +72,7 @@ class Run:
     n_workers: int = 0
     n_failed: int = 0
     n_infeasible: int = 0
+    full_trainings: float | None = None
     reason: str = ""
     history: str = ""
 
@@ -96,8 +100,10 @@ class Run:
         return cls(**known)
 
 
-def measure(result: Result, spec: SearcherSpec, *, repeat: int, seed: int, split: int | None) -> Run:
-    """Return what a comparison keeps of one search."""
+def measure(
+    result: Result, spec: SearcherSpec, *, repeat: int, seed: int, split: int | None, full_budget: float | None = None
+) -> Run:
+    """Return what a comparison keeps of one search; trials without a budget of their own had `full_budget`."""
     constraints = result.constraints
     finished = [each for each in result.trials if each.is_finished and each.outcome_number is not None]
     finished.sort(key=lambda each: each.outcome_number or 0)
@@ -123,6 +129,7 @@ def measure(result: Result, spec: SearcherSpec, *, repeat: int, seed: int, split
         0 if used is None else used.n_workers,
         result.n_failed,
         standing.n_infeasible,
+        sum(1.0 if each.budget is None or full_budget is None else each.budget / full_budget for each in finished),
         result.reason,
         "" if result.history is None else str(result.history),
     )
@@ -248,6 +255,7 @@ class Comparison:
             "utilisation": _mean([each.utilisation for each in runs]),
             "per_hour": _mean([each.per_hour for each in runs]),
             "trials": _mean([len(each.values) for each in runs]),
+            "full_trainings": _mean([each.full_trainings for each in runs]),
             "failed": sum(each.n_failed for each in runs),
             "infeasible": sum(each.n_infeasible for each in runs),
             "p_holm": test.get("p_holm"),

@@ -22,6 +22,8 @@ from dhflow.flow.settings import RunOptions, RunSettings
 from dhflow.objective import parse_direction
 from dhflow.problem import Problem
 from dhflow.result import Result
+from dhflow.searcher import make_searcher
+from dhflow.searcher.bandit import ABSTRACT_RANGE
 from dhflow.study import Study
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def compare(
     objective, space, direction
         As for :func:`dhflow.search`; a problem brings its space and direction.
     searchers : str, iterable or mapping
-        Names, with options where wanted: ``["random", "ambs", "ambs:kappa=1:liar=mean"]``, or a mapping from
+        Names, with options where wanted: ``["random", "ambs", "ambs:n_initial=20:liar=mean"]``, or a mapping from
         labels to those.
     repeats : int
         Runs of each searcher. Repeat k has seed ``seed + k`` with every searcher, so the runs are paired.
@@ -103,8 +105,10 @@ def compare(
         Repeat k runs on the split ``seed + k`` of the data; the problem must say how
         (:meth:`~dhflow.problem.Problem.resampled`).
     shared_start : bool
-        Searchers that begin with random configs begin, within one repeat, with the same ten (fewer in short
-        runs). That changes nothing for each of them, and makes the differences between them smaller and surer.
+        Searchers that begin with random configs of their own accord (``random``, and ``ambs`` with its
+        ``initial_design="random"``) begin, within one repeat, with the same ten (fewer in short runs). That changes
+        nothing for each of them, and makes the differences between them surer. All others (``auto``, ``gp``,
+        ``tpe``, evolution, those over budgets) begin as they always do and share the seed alone.
     folder : path, optional
         Keeps each run's history and result; with the same folder, finished runs are not repeated. Without one
         nothing is kept.
@@ -120,11 +124,14 @@ def compare(
     Raises
     ------
     SearchError
-        If there are several objectives, a searcher, an option or the baseline is unknown, or `folder` has runs of
-        other settings.
+        Before anything runs: if there are several objectives; a searcher, an option or the baseline is unknown; a
+        searcher refuses the value of an option or the space; or `folder` has runs of other settings.
 
     Notes
     -----
+    A searcher over budgets gives most of its trials less than the full budget, so equal numbers of trials are not
+    equal work: what its trials come to in full trainings is in each run, in the summary and in the table.
+
     With a limit of trials all runs share one set of workers, which is started once. With a limit of wall time
     each run has its own: trials that are given up at the end of one run would take workers from the next.
 
@@ -148,6 +155,7 @@ def compare(
     if baseline not in ("first", "best", *(each.label for each in specs)):
         raise SearchError(f"baseline {baseline!r} is none of: first, best, {', '.join(e.label for e in specs)}")
     RunSettings.of(options)
+    _check_searchers(specs, problem)
     with contextlib.ExitStack() as stack:
         where = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dhflow-"))) if folder is None else folder
         n_shared = _n_shared(specs, options) if shared_start else 0
@@ -180,6 +188,23 @@ def _as_problem(
     if space is None:
         raise SearchError("compare(objective, space): the search space is missing")
     return Problem(space, objective, direction or "minimize")
+
+
+def _check_searchers(specs: Iterable[SearcherSpec], problem: Problem) -> None:
+    """Make each searcher once, so that what one of them refuses is known before another has run.
+
+    Raises
+    ------
+    SearchError
+        If a value of an option is impossible, or the searcher is none for this space or these constraints.
+    """
+    constraints = parse_constraints(problem.constraints)
+    budgets = ABSTRACT_RANGE if problem.budget is None else (problem.budget.low, problem.budget.high)
+    for each in specs:
+        try:
+            make_searcher(each.name, problem.space, constraints=constraints, budget_range=budgets, **each.options)
+        except SearchError as error:
+            raise SearchError(f"searcher {each.label}: {error}") from error
 
 
 def _n_shared(specs: Iterable[SearcherSpec], options: RunOptions) -> int:
@@ -272,7 +297,8 @@ def _do(plan: _Plan, spec: SearcherSpec, repeat: int, options: RunOptions) -> Ru
     problem = plan.problem if split is None else plan.problem.resampled(split)
     with _study(problem, spec, history, seed) as study:
         result = _run_study(study, spec, plan, options)
-    run = measure(result, spec, repeat=repeat, seed=seed, split=split)
+        full_budget = study.searcher.full_budget or (None if problem.budget is None else problem.budget.high)
+    run = measure(result, spec, repeat=repeat, seed=seed, split=split, full_budget=full_budget)
     aside = stem.with_suffix(".tmp")
     aside.write_text(json.dumps({"key": _key(plan, spec), "run": asdict(run)}) + "\n")
     aside.replace(stem.with_suffix(".json"))

@@ -1,4 +1,4 @@
-"""Searchers as a comparison names them: ``ambs``, or ``ambs:kappa=1:liar=mean`` with options."""
+"""Searchers as a comparison names them: ``ambs``, or ``ambs:n_initial=20:liar=mean`` with options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dhflow.errors import SearchError
 from dhflow.searcher.registry import searcher_options
 
 N_SHARED = 10
-"""Random configs that the searchers of one repeat have in common."""
+"""Random configs that those searchers of one repeat have in common which begin with random ones."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class SearcherSpec:
 
     @property
     def n_shared(self) -> int:
-        """How many of its first configs may come from outside: random ones, where it begins with random ones."""
+        """How many of its first configs may come from outside.
+
+        Random ones, where it is ``random`` or says itself that its ``initial_design`` is random; none otherwise.
+        """
         options = {**searcher_options(self.name), **self.options}
         is_random = self.name == "random" or options.get("initial_design") == "random"
         least = options.get("n_initial")

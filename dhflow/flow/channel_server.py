@@ -7,13 +7,13 @@ process; the clients' lie in a file that only its owner may read, or travel in t
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dhflow.errors import ExecutionError
+from dhflow.flow.confidential import keep_private
 from dhflow.flow.run_directory import KEYS
 from dhflow.flow.tail import chosen
 from dhflow.monitor.control import Control, control_to_line
@@ -23,6 +23,9 @@ from dhflow.monitor.record import Record
 _MOST_WAITING = 2_000
 _MOST_BYTES = 4 << 20
 _ZAP = "inproc://zeromq.zap.01"
+
+PORTS = (56000, 57000)
+"""The first port that is tried and the one after the last: beside those of Parsl, 54000 to 56000."""
 
 Key = tuple[int, int]
 """Trial and attempt."""
@@ -39,6 +42,8 @@ class ChannelServer:
         Of the run directory: for the clients' keys.
     shares_files : bool
         Whether workers can read that file; else their keys travel with the tasks.
+    ports : tuple of int
+        The first port to try, and the one after the last.
 
     Raises
     ------
@@ -46,7 +51,7 @@ class ChannelServer:
         If nothing can listen there.
     """
 
-    def __init__(self, host: str, folder: Path, *, shares_files: bool) -> None:
+    def __init__(self, host: str, folder: Path, *, shares_files: bool, ports: tuple[int, int] = PORTS) -> None:
         import zmq
         from zmq.utils import z85
 
@@ -66,12 +71,12 @@ class ChannelServer:
         self._socket.curve_server = True
         self._socket.curve_secretkey, self._socket.curve_publickey = server_secret, server_public
         try:
-            port = self._socket.bind_to_random_port(f"tcp://{host}")
-        except zmq.ZMQError as error:
+            port = self._socket.bind_to_random_port(f"tcp://{host}", *ports, max_tries=10 * (ports[1] - ports[0]))
+        except (zmq.ZMQError, zmq.ZMQBindError) as error:
             self.close()
             raise ExecutionError(
-                f'channel="zmq": nothing can listen on {host} ({error}); name an address of this machine that '
-                'workers reach: channel="zmq:10.1.2.3"'
+                f'channel="zmq": nothing can listen on {host}, ports {ports[0]} to {ports[1] - 1} ({error}); name an '
+                'address of this machine that workers reach, and free ports: channel="zmq:10.1.2.3:57000-58000"'
             ) from error
         self.address: dict[str, Any] = {"endpoint": f"tcp://{host}:{port}", "server_key": server_public.decode()}
         keys = [client_public.decode(), client_secret.decode()]
@@ -154,10 +159,6 @@ class ChannelServer:
 
 
 def _write_keys(folder: Path, keys: list[str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / KEYS
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump({"client": keys}, file)
+    keep_private(path, {"client": keys})
     return path

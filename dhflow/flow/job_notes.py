@@ -33,6 +33,7 @@ class JobNotes:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._path = folder / "jobs.jsonl"
 
     def follow(self, executor: Any) -> None:

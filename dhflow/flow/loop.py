@@ -104,6 +104,7 @@ class CompletionLoop:
         self.aborting: TrialFailure | None = None
         self.is_paused = False
         self._exhausted = False
+        self._has_news = False
         self._n_asked = 0
         self._ready: list[tuple[int, int, int]] = []
         self._delayed: list[tuple[float, int]] = []
@@ -259,6 +260,7 @@ class CompletionLoop:
         del self.running[trial.trial_id]
         del self.open[trial.trial_id]
         out.tell.append(ended)
+        self._has_news = True
         out.announce.append(ended)
         self.standing.add(ended)
         has_failed = ended.status in (TrialStatus.FAILED, TrialStatus.LOST)
@@ -370,8 +372,9 @@ class CompletionLoop:
             return
         while self._ready and self.n_free > 0:
             self._submit(self.open[heapq.heappop(self._ready)[2]], now, out)
-        if not self._n_asked and not (self._exhausted and not out.tell):
+        if not self._n_asked and (self._has_news or not self._exhausted):
             out.ask = self._n_asked = self._how_many_to_ask()
+            self._has_news = self._has_news and not self._n_asked
 
     def _submit(self, trial: Trial, now: float, out: Instructions) -> None:
         number = len(trial.attempts) + 1
@@ -460,7 +463,8 @@ class CompletionLoop:
             return "every worker hangs in a trial that nothing can end"
         if self._ready or self._delayed or self._n_asked:
             return None
-        if self.stop_reason is None and self._exhausted and self.n_slots:
+        # What ended while the searcher was answering, or while the study was paused, may give it something to suggest.
+        if self.stop_reason is None and self._exhausted and not self._has_news and self.n_slots:
             return "the searcher has nothing left to suggest"
         return self.stop_reason
 

@@ -6,6 +6,7 @@ A site name or file, a ``parsl.Config``, a loaded ``DataFlowKernel`` or any ``Ex
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import ExecutionError, SiteError
 from dhflow.flow.blocks import BlockWatch
+from dhflow.flow.confidential import config_not_logged, make_private
 from dhflow.flow.globus import is_globus
 from dhflow.flow.job_notes import JobNotes
 from dhflow.flow.routing import Route, RoutingExecutor
@@ -235,6 +237,8 @@ def _plan_config(
     config: Config, executors: Sequence[str] | None, workers: int | None, description: str, run_directory: Path
 ) -> PoolPlan:
     chosen = _chosen(config.executors, executors)
+    for each in getattr(config, "notes", ()):  # what a site file has to say
+        _log.warning("%s: %s", description, each)
     start = functools.partial(_open_config, config, chosen, workers, description, JobNotes(run_directory))
     return PoolPlan(_are_threads(chosen), start, _share_files(chosen))
 
@@ -264,13 +268,16 @@ def _open_config(config: Config, chosen: Sequence[Any], workers: int | None, des
         if getattr(each, "interchange_proc", None) is not None:
             raise ExecutionError("this parsl.Config was used before; make a fresh one for each search")
     _find_parsl_scripts()
+    make_private(jobs.folder)
     jobs.cancel_left()
     for each in config.executors:
         use_own_parts(each)
+        keep_scripts_private(each)
         jobs.follow(each)
     try:
         # Not parsl.load: a kernel that the user's workflow has loaded stays the default one.
-        kernel = DataFlowKernel(config)
+        with config_not_logged():
+            kernel = DataFlowKernel(config)
     except Exception as error:
         raise ExecutionError(f"{description} does not start: {error}") from error
     pool = _wrap_kernel(kernel, chosen, workers, description)
@@ -392,6 +399,21 @@ def use_own_parts(executor: Any) -> None:
     interchange = getattr(executor, "interchange_launch_cmd", None)
     if interchange:
         executor.interchange_launch_cmd = _steady_interchange(list(interchange))
+
+
+def keep_scripts_private(executor: Any) -> None:
+    """Let only the user read an executor's batch scripts: the lines before its workers may hold secrets."""
+    provider = getattr(executor, "provider", None)
+    write = getattr(provider, "_write_submit_script", None)
+    if provider is None or write is None:
+        return
+
+    def privately(text: str, path: str, *more: Any) -> object:
+        with contextlib.suppress(OSError):  # Parsl then says itself what is wrong
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))  # Parsl leaves the mode of a file as it is
+        return write(text, path, *more)
+
+    provider._write_submit_script = privately
 
 
 def _steady_interchange(command: list[str]) -> list[str]:

@@ -7,11 +7,12 @@
     fetch/<name>                   a copy of the history while it is fetched from afar (dhflow.remote)
     commands/                      commands from other processes, and their replies (dhflow.flow.command_files)
     watch.json                     what the watcher shows of running trials (dhflow.flow.watcher)
+    site_set.json                  arguments of the site that the history does not keep, for the owner's eyes alone
     channel_keys.json              keys of the running session's ZeroMQ channel, for the owner's eyes alone
-    objective/<sha256>             the objective as workers load it
+    objective/<sha256>             the objective as workers load it; a folder that only its owner may open
     trials/<id>/<attempt>/         one attempt's files, written by its worker alone; made when there are any
     workers/<session>/             what the workers of the running session note (dhflow.train.worker_notes)
-    parsl/                         Parsl's own logs
+    parsl/                         Parsl's logs, batch scripts and keys; a folder that only its owner may open
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+from dhflow.flow.confidential import make_private
 from dhflow.history.owner import is_alive, read_owner, this_process
 from dhflow.monitor.control import Control, control_to_line
 from dhflow.train.attempt_directory import CONTROLS, STOP
@@ -61,8 +63,8 @@ class RunDirectory:
         self.parsl = self.path / "parsl"
         self.workers = workers_path(self.path) / str(session)
         shutil.rmtree(self.workers.parent, ignore_errors=True)
-        for each in (self.objectives, self.workers):
-            each.mkdir(parents=True, exist_ok=True)
+        self.workers.mkdir(parents=True, exist_ok=True)
+        make_private(self.objectives)
         (self.path / OWNER).write_text(json.dumps(this_process()))
         self._trials = str(self.path / "trials")
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from dhflow.errors import SearchError
 from dhflow.flow.call import Call
+from dhflow.flow.confidential import for_history, keep_withheld, without_secrets
 from dhflow.flow.driver import Driver, Observer
 from dhflow.flow.interrupts import Interrupts
 from dhflow.flow.limits import Limits
@@ -137,6 +138,7 @@ class Session:
     def _run_on(self, pool: Pool, call: Call, loop: CompletionLoop, directory: RunDirectory, server: Any) -> str:
         from dhflow.flow.watching import make_watcher
 
+        keep_withheld(self._settings.site_set, directory.path)
         self._note(SessionStarted(self._number, time.time(), self._info(pool)))
         observers = [*self._settings.observers]
         if self._settings.progress:
@@ -208,7 +210,7 @@ class Session:
             "host": platform.node(),
             "pid": os.getpid(),
             "site": pool.description,
-            "site_set": {name: repr(value)[:200] for name, value in settings.site_set.items()},
+            "site_set": {name: repr(value)[:200] for name, value in for_history(settings.site_set).items()},
             "n_slots": pool.n_slots,
             "n_nodes": pool.n_nodes,
             "searcher": self._parts.searcher.describe(),
@@ -224,9 +226,9 @@ class Session:
 
 
 def describe_objective(objective: Callable[..., Any] | str) -> str:
-    """Return a reference to an objective for the history: a command, or ``module:name``."""
+    """Return a reference to an objective for the history: a command without its secrets, or ``module:name``."""
     if isinstance(objective, str):
-        return f"command: {objective}"
+        return f"command: {without_secrets(objective)}"
     target = getattr(objective, "func", objective)
     name = getattr(target, "__qualname__", type(target).__qualname__)
     return f"{getattr(target, '__module__', '?')}:{name}"

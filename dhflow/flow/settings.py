@@ -107,7 +107,8 @@ class RunSettings:
         has: from a declared budget, or from ``KerasMonitor(trial)``.
     channel : str
         How running trials and the driver talk: ``"auto"`` (by files, or where none are shared with the result),
-        ``"zmq"``, or ``"zmq:10.1.2.3"`` with the address of this machine that workers reach.
+        ``"zmq"``, ``"zmq:10.1.2.3"`` with the address of this machine that workers reach,
+        ``"zmq:10.1.2.3:57000-58000"`` or ``"zmq:57000-58000"`` with ports other than 56000 to 56999.
     observers : sequence of Observer
     reference : mapping
         JSON that is kept with the session in the history: where a later one finds the problem and these options.
@@ -148,7 +149,9 @@ class RunSettings:
         if self.max_attempts < 1:
             raise SearchError(f"max_attempts must be at least 1, it is {self.max_attempts}")
         if self.channel not in ("auto", "zmq") and not self.channel.startswith("zmq:"):
-            raise SearchError(f'channel must be "auto", "zmq" or "zmq:ADDRESS", not {self.channel!r}')
+            raise SearchError(
+                f'channel must be "auto", "zmq", "zmq:ADDRESS" or "zmq:ADDRESS:PORT-PORT", not {self.channel!r}'
+            )
         _ = self.policy
         if self.limits.is_unlimited:
             raise SearchError("this search would never end: give max_trials, wall_time_s or another limit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import SearchError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# An address may hold colons itself.
+_CHANNEL = re.compile(r"zmq(?::(?P<host>[^\-]*?))??:(?P<low>\d+)-(?P<high>\d+)")
+
 
 def open_server(settings: RunSettings, pool: Pool, directory: RunDirectory) -> ChannelServer | None:
     """Listen for workers, if that is asked for.
@@ -28,15 +32,15 @@ def open_server(settings: RunSettings, pool: Pool, directory: RunDirectory) -> C
     Raises
     ------
     SearchError
-        If it is not known where workers reach this machine.
+        If it is not known where workers reach this machine, or the ports are none.
     ExecutionError
         If nothing can listen there.
     """
     if settings.channel == "auto":
         return None
-    from dhflow.flow.channel_server import ChannelServer
+    from dhflow.flow.channel_server import PORTS, ChannelServer
 
-    _, _, named = settings.channel.partition(":")
+    named, ports = _named(settings.channel)
     host = named or _address_of(pool)
     try:
         ipaddress.ip_address(host)
@@ -45,7 +49,18 @@ def open_server(settings: RunSettings, pool: Pool, directory: RunDirectory) -> C
             f'channel="zmq": it is not known at which address workers reach this machine ({host!r} is none): '
             'say it, channel="zmq:10.1.2.3", or give the executor an address'
         ) from None
-    return ChannelServer(host, directory.path, shares_files=pool.shares_files)
+    return ChannelServer(host, directory.path, shares_files=pool.shares_files, ports=ports or PORTS)
+
+
+def _named(channel: str) -> tuple[str, tuple[int, int] | None]:
+    """Return the address and the ports that a ``channel`` names, the last one made exclusive."""
+    found = _CHANNEL.fullmatch(channel)
+    if found is None or found["low"] is None:
+        return channel.partition(":")[2], None
+    low, high = int(found["low"]), int(found["high"])
+    if not 1024 <= low <= high < 65536:
+        raise SearchError(f'channel="{channel}": ports must be 1024 to 65535, the lower one first')
+    return found["host"] or "", (low, high + 1)
 
 
 def _address_of(pool: Pool) -> str:

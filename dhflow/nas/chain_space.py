@@ -74,6 +74,8 @@ def cnn_chain(
 def chain_config(space: ArchitectureSpace, chain: str | Chain) -> dict[str, Any]:
     """Return the config of a :func:`cnn_chain` space that makes `chain`, such as a starting point; dropout at default.
 
+    The last ``FC(n)`` is the output, so `n` must be the space's.
+
     Raises
     ------
     SpaceError
@@ -93,7 +95,17 @@ def chain_config(space: ArchitectureSpace, chain: str | Chain) -> dict[str, Any]
                 raise SpaceError(f"cannot be {what}, only one of {', '.join(node.labels)}", node.name)
             if node.choice is not None:
                 config[node.choice] = label
+    _check_output(space, given)
     return config
+
+
+def _check_output(space: ArchitectureSpace, chain: Chain) -> None:
+    """Refuse a chain whose output is not the space's: its config would make the network of another chain."""
+    units = units_of(space.output_shapes[space.output.name], "output_shape")
+    if not chain.head:
+        raise SpaceError(f"{chain} has no FC(n): the last one is the output, FC({units}) in this space", "head")
+    if chain.head[-1].numbers != (units,):
+        raise SpaceError(f"{chain} ends in {chain.head[-1]}: the output of this space is FC({units})", "head")
 
 
 def _row(

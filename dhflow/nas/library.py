@@ -6,12 +6,14 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from dhflow.errors import SpaceError
 from dhflow.nas.elementary import Activation, BatchNorm, Dense, NormalHead
 from dhflow.nas.graph import Cell
 from dhflow.nas.merge import Add
 from dhflow.nas.node import SpaceNode
 from dhflow.nas.operation import Identity, Operation, Sequential, Zero
 from dhflow.nas.sequence import LSTM
+from dhflow.nas.shape import read_shape, text
 from dhflow.nas.space import ArchitectureSpace, units_of
 from dhflow.nas.window import AvgPool2D, Conv2D, GlobalPool
 
@@ -57,7 +59,7 @@ def dense_with_skips(
 
 def distribution_regression(
     input_shape: Any,
-    n_targets: int = 1,
+    n_targets: int | Sequence[int] = 1,
     *,
     n_layers: int = 4,
     units: Sequence[int] = (16, 32, 64, 128),
@@ -71,16 +73,25 @@ def distribution_regression(
     ----------
     input_shape : tuple
         Of one axis.
-    n_targets : int
-        The output has 2 × `n_targets` numbers, see :class:`~dhflow.nas.NormalHead`.
+    n_targets : int or tuple
+        How many, or as a shape of one axis, such as ``(1,)``. The output has 2 × so many numbers, see
+        :class:`~dhflow.nas.NormalHead`.
     n_layers, units, activations, n_skips
         As of :func:`dense_with_skips`.
     min_std : float
     """
-    head = NormalHead(n_targets, min_std)
+    head = NormalHead(_size_of(n_targets), min_std)
     space = ArchitectureSpace(input_shape, (2 * head.units,))
     _add_dense_layers(space, head, n_layers=n_layers, units=units, activations=activations, n_skips=n_skips)
     return space
+
+
+def _size_of(n_targets: int | Sequence[int]) -> int:
+    """Return how many targets there are, of a number or a shape of one axis."""
+    known = read_shape(n_targets, "n_targets")
+    if len(known) != 1:
+        raise SpaceError(f"give how many targets there are, or a shape of one axis, not {text(known)}", "n_targets")
+    return units_of(known, "n_targets")
 
 
 def stacked_lstm(

@@ -19,7 +19,7 @@ from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
 from dhflow.searcher.features import Features
 from dhflow.searcher.joint import JointProposer
-from dhflow.searcher.option import check_choice, check_count, check_number, check_share
+from dhflow.searcher.option import check_choice, check_count, check_flag, check_number, check_share
 from dhflow.searcher.point import LatinHypercube, Sobol
 from dhflow.searcher.proposer import LIARS, MULTIPOINTS, Liar, Multipoint, Proposer, ProposerOptions
 from dhflow.searcher.quasi_random import PointDesign
@@ -80,13 +80,15 @@ class Ambs(DistinctSearcher):
         Logarithm of the expected improvement, expected improvement, probability of improvement, lower confidence
         bound ``mean - kappa * std``, or a portfolio of them (:class:`~dhflow.searcher.scoring.Hedge`).
     kappa : float
-        Weight of the uncertainty in "lcb"; 1.96 is the bound of 97.5 % of a normal belief, 0 only exploits.
+        Weight of the uncertainty in "lcb" (and where "hedge" plays it); 1.96 is the bound of 97.5 % of a normal belief,
+        0 only exploits. With the other acquisitions, the default among them, it has no effect.
     kappa_decay : float
         `kappa` shrinks by this rate per *finished* trial, exponentially.
     kappa_draw : {"fixed", "exponential"}
         "exponential" draws each suggestion's own weight, with mean `kappa`.
     liar : {"believer", "min", "mean", "max"}
-        What the surrogate is told of a pending trial; see Notes.
+        What the surrogate is told of a pending trial; see Notes. None but the default where no lie is told
+        ("penalised").
     multipoint : {"conditioned", "penalised", "naive"}
         "conditioned": every pending trial, and every config chosen before within the same ask,
         is a lie. "penalised": the uncertainty around them vanishes instead
@@ -95,9 +97,10 @@ class Ambs(DistinctSearcher):
     failed : {"worst", "mean", "leave_out", "infeasible"}
         What a failed trial is told as: one rank worse than the worst completed one, the mean,
         or nothing. Targets are scores of ranks, so a failure cannot distort the others. "infeasible": a
-        second model learns where trials fail, as always with constraints or several objectives.
+        second model learns where trials fail, as always with constraints, several objectives or `cost_aware`, whatever
+        is said here.
     cost_aware : bool
-        Improvement counts per second of trial time, which a model of its own predicts.
+        Improvement counts per second of trial time, which a model of its own predicts. Failures as "infeasible".
     repeat_share : float
         Share of suggestions that repeat the config whose predicted mean is best, for noisy objectives.
     variance : {"total", "between"}
@@ -110,6 +113,12 @@ class Ambs(DistinctSearcher):
         others at random.
     refresh : int
         Trees grown anew per tell in the long run; at the beginning more.
+
+    Raises
+    ------
+    SearchError
+        If an option is impossible, or one that is given can have no effect beside another: `liar` beside "penalised",
+        ``failed="mean"`` or ``"leave_out"`` beside `cost_aware`.
 
     Notes
     -----
@@ -184,6 +193,8 @@ class Ambs(DistinctSearcher):
         check_choice("liar", liar, LIARS)
         check_choice("multipoint", multipoint, MULTIPOINTS)
         check_choice("failed", failed, (*FAILED_AS, "infeasible"))
+        check_flag("cost_aware", cost_aware)
+        check_flag("input_warping", input_warping)
         check_share("repeat_share", repeat_share)
         check_choice("variance", variance, VARIANCES)
         check_count("n_candidates", n_candidates, least=20)
@@ -196,6 +207,7 @@ class Ambs(DistinctSearcher):
             raise SearchError(f'input_warping is of a Gaussian process: surrogate="{surrogate}" has no use for it')
         if multipoint == "conditioned" and not all(map(can_be_conditioned, self._kinds)):
             multipoint = "penalised"
+        _refuse_without_effect(surrogate, liar, multipoint, failed, cost_aware=cost_aware)
         kappas = KappaSchedule(kappa, kappa_decay, kappa_draw)
         self._options = ProposerOptions(acquisition, kappas, liar, multipoint, n_candidates, leaves_plateaus=True)
         self._model_options: dict[str, Any] = {
@@ -392,3 +404,14 @@ class Ambs(DistinctSearcher):
 
     def _random(self, n: int, taken: Taken, rng: np.random.Generator) -> FloatArray:
         return self._untried(n, taken, lambda k: self.space.sample_encoded(k, rng), rng)
+
+
+def _refuse_without_effect(surrogate: str, liar: str, multipoint: str, failed: str, *, cost_aware: bool) -> None:
+    """Refuse options that differ from the defaults and that another option leaves without effect."""
+    if liar != "believer" and multipoint == "penalised":
+        why = 'surrogate="gradient_boosting"' if surrogate == "gradient_boosting" else 'multipoint="penalised"'
+        raise SearchError(f"liar={liar!r} has no effect with {why}, which is told no lies: leave it out")
+    if cost_aware and failed in ("mean", "leave_out"):
+        raise SearchError(
+            f"failed={failed!r} has no effect with cost_aware=True, which learns where trials fail: leave it out"
+        )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dhflow.searcher.bandit import Bandit
+from dhflow.searcher.bandit import Bandit, key_of
 from dhflow.searcher.bracket import hyperband_brackets, n_halvings
 from dhflow.searcher.distinct import Taken
 from dhflow.searcher.option import check_count
@@ -55,14 +55,35 @@ class Asha(Bandit):
         s = n_halvings(self.low, self.high, self.eta)
         return [[self.high * self.eta ** (i - s) for i in range(s + 1)]]
 
-    def _promotion(self, going_on: set[int | None], pending: Sequence[Trial]) -> Suggestion | None:
-        del pending
+    def _promotion(
+        self, going_on: set[int | None], pending: Sequence[Trial], *, is_exhausted: bool
+    ) -> Suggestion | None:
+        if is_exhausted:
+            return self._last_promotion(going_on, pending)
         for bracket, budgets in enumerate(self._plans):
             for rung in range(len(budgets) - 2, -1, -1):  # the furthest first
                 results = self._rung((bracket, rung))
                 trial_id = results.best_waiting(self._n_to_go_on(len(results.results)), going_on)
                 if trial_id is not None:
                     return self._promote(trial_id, (bracket, rung), budgets[rung + 1])
+        return None
+
+    def _last_promotion(self, going_on: set[int | None], pending: Sequence[Trial]) -> Suggestion | None:
+        """Return the best of a rung that gets no more results, if nothing beyond it has succeeded.
+
+        A few results are too few for a share of them to go on: without this no rung of a small space would reach the
+        full budget.
+        """
+        started = {key for each in pending if (key := key_of(each)) is not None and key[1] == 0}
+        for bracket, budgets in enumerate(self._plans):
+            for rung in range(len(budgets) - 1):
+                results = self._rung((bracket, rung))
+                if (bracket, 0) in started or results.has_any(going_on):
+                    break
+                if not self._rung((bracket, rung + 1)).n_known:
+                    trial_id = results.best_waiting(len(results.results), going_on)
+                    if trial_id is not None:
+                        return self._promote(trial_id, (bracket, rung), budgets[rung + 1])
         return None
 
     def _n_to_go_on(self, n: int) -> int:

@@ -46,7 +46,8 @@ class Bandit(DistinctSearcher):
 
     Notes
     -----
-    Where both ends are whole numbers (epochs), so is every budget between them.
+    Where both ends are whole numbers (epochs), so is every budget between them. Where a small space holds no more
+    untried configs, rungs go on with what they have, so that a bracket ends with a result at the full budget.
     """
 
     needs_budget: ClassVar[bool] = True
@@ -87,12 +88,23 @@ class Bandit(DistinctSearcher):
 
     def _propose(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:
         going_on: set[int | None] = {each.parent_id for each in pending}
+        found = self._promotions(n, going_on, pending, is_exhausted=False)
+        if len(found) < n:
+            new = self._new(n - len(found), pending, taken, rng)
+            found += new or self._promotions(n - len(found), going_on, pending, is_exhausted=True)
+        return found
+
+    def _promotions(
+        self, n: int, going_on: set[int | None], pending: Sequence[Trial], *, is_exhausted: bool
+    ) -> list[Suggestion]:
+        """Return up to `n` promotions; what they are made of is added to `going_on`."""
         found: list[Suggestion] = []
-        while len(found) < n and (promotion := self._promotion(going_on, pending)) is not None:
+        while len(found) < n:
+            promotion = self._promotion(going_on, pending, is_exhausted=is_exhausted)
+            if promotion is None:
+                break
             found.append(promotion)
             going_on.add(promotion.parent_id)
-        if len(found) < n:
-            found += self._new(n - len(found), pending, taken, rng)
         return found
 
     def _promote(self, trial_id: int, key: Key, budget: float) -> Suggestion:
@@ -129,8 +141,19 @@ class Bandit(DistinctSearcher):
         return started
 
     @abstractmethod
-    def _promotion(self, going_on: set[int | None], pending: Sequence[Trial]) -> Suggestion | None:
-        """Return the next promotion, if a trial is to go on; `going_on` are those that do already."""
+    def _promotion(
+        self, going_on: set[int | None], pending: Sequence[Trial], *, is_exhausted: bool
+    ) -> Suggestion | None:
+        """Return the next promotion, if a trial is to go on.
+
+        Parameters
+        ----------
+        going_on : set of int
+            Trials that go on already.
+        pending : sequence of Trial
+        is_exhausted : bool
+            Whether the space holds no more untried configs, so that nothing starts any more.
+        """
 
     @abstractmethod
     def _new(self, n: int, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator) -> list[Suggestion]:

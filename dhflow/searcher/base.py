@@ -5,8 +5,9 @@ A searcher's state is a fold over what it was told. Two things make it reproduci
 * trials told between two asks are folded in the order of their ids, at the next ask;
 * the generator of ask number k is ``default_rng(SeedSequence([seed, k]))``.
 
-So the asks follow from the seed and from which trials each ask had seen, and a study's
-history records just that (``Trial.ask_number``, ``Trial.ask_saw``, ``Trial.outcome_number``).
+So the asks follow from the seed and from which trials each ask had seen, not from the order in which those came: where
+trials are asked for together and all awaited, the search is the same however long each of them took. A study's
+history records which they were (``Trial.ask_number``, ``Trial.ask_saw``, ``Trial.outcome_number``).
 """
 
 from __future__ import annotations

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from dhflow.errors import SearchError
+from dhflow.searcher.option import check_number
 
 Sizing = Literal["floor", "ceiling"]
 SIZINGS: tuple[Sizing, ...] = get_args(Sizing)
@@ -77,8 +79,7 @@ def n_halvings(low: float, high: float, eta: float) -> int:
     """
     if not (0 < low <= high and math.isfinite(high)):
         raise SearchError(f"budgets from {low:g} to {high:g}: need 0 < low <= high")
-    if not (eta > 1 and math.isfinite(eta)):
-        raise SearchError(f"eta is {eta:g}: it must be greater than 1")
+    check_number("eta", eta, above=1.0)
     return math.floor(math.log(high / low) / math.log(eta) + 1e-9)
 
 
@@ -96,9 +97,18 @@ class Rung:
     results: list[tuple[float, int]] = field(default_factory=list)
     promoted: set[int] = field(default_factory=set)
 
+    @property
+    def n_known(self) -> int:
+        """How many of the results are those of trials that may go on."""
+        return bisect.bisect_left(self.results, (math.inf, -1))
+
     def add(self, loss: float, trial_id: int) -> None:
         """Take a result in; infinite for a trial that may not go on."""
         bisect.insort(self.results, (loss, trial_id))
+
+    def has_any(self, trial_ids: Collection[int | None]) -> bool:
+        """Return whether one of the results is of one of these trials."""
+        return any(trial_id in trial_ids for _, trial_id in self.results)
 
     def best_waiting(self, n: int, promoted_now: set[int | None]) -> int | None:
         """Return the best trial among the first `n` that has not gone on, or None."""

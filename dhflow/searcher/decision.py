@@ -119,8 +119,9 @@ def _edges(parameter: Parameter, n_levels: int) -> FloatArray:
             ends if np.isinf(n) else np.unique(np.rint(ends * n)) / n if n > n_levels else np.linspace(0, 1, int(n) + 1)
         )
     scale = parameter.scale()
-    inner: FloatArray = np.arange(parameter.low, parameter.high, dtype=np.float64) + 0.5
     if n > n_levels:
-        inner = np.unique(np.floor(scale.from_unit(ends[1:-1])) + 0.5)
+        inner: FloatArray = np.unique(np.floor(scale.from_unit(ends[1:-1])) + 0.5)
         inner = inner[(inner > parameter.low) & (inner < parameter.high)]
+    else:
+        inner = np.arange(parameter.low, parameter.high, dtype=np.float64) + 0.5
     return np.concatenate([[0.0], scale.to_unit(inner), [1.0]])

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from dhflow.searcher.distinct import DistinctSearcher, Taken, suggest
 from dhflow.searcher.evidence import highest_budget, read_evidence
-from dhflow.searcher.option import check_count, check_number, check_share
+from dhflow.searcher.option import check_count, check_flag, check_number, check_share
 from dhflow.space import SearchSpace
 from dhflow.trial import Suggestion, Trial
 
@@ -123,6 +123,7 @@ class EvolutionarySearcher(DistinctSearcher):
         check_count("n_initial", n_initial)
         check_number("step", step, above=0.0)
         check_share("resample", resample)
+        check_flag("name_parents", name_parents)
         self.population = population
         self.tournament_size = tournament_size
         self.n_initial = n_initial
@@ -236,7 +237,9 @@ class RegularizedEvolution(EvolutionarySearcher):
     20,000 trials). At 100 trials a population of 100 would be random search: it grows with the search, one individual
     with every fifth trial. So it depends on nothing but the record, and a search may be made longer at any time. With
     100 trials that left less regret than 100 individuals did on four of five architecture tables (up to a fifth) and
-    on five of five other problems (13 to 71 %), with 300 trials on five of the ten.
+    on five of five other problems (13 to 71 %), with 300 trials on five of the ten. The tournament does not grow with
+    it: until 55 trials have ended the population holds ten, and a tournament of ten is all of it, so that each parent
+    is the best of the last ten; at 100 trials it is half of the population. The figures are of just that.
 
     *Departures from the paper.* There, evolution begins when the population is full; here with `n_initial` trials.
     No config is tried twice. A failed trial ages the population and is never a parent.
@@ -319,6 +322,10 @@ class GeneticSearch(EvolutionarySearcher):
     Crossover is uniform (Syswerda 1989): a child has each parameter from either parent. A parameter that one of them
     lacks comes from the other, one that both lack is drawn from the prior. A child that repeats what was
     tried is made again, and at last replaced by a random config.
+
+    *Departures.* λ is no fixed number: whatever has completed since the last ask competes with the population, and
+    children are made of the best while others still train. The first configs are random until `n_initial` trials have
+    completed; mutation is that of ``evolution``; no config is tried twice.
 
     *Cost.* Some 0.1 ms per suggestion, whatever the history's length. Use it like ``evolution`` where the objective
     is not noisy and parameters can be judged one by one: then good values of each meet in one config.

@@ -14,6 +14,12 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         raise SearchError(f"{name} is {value!r}: it must be one of {', '.join(choices)}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise a SearchError unless `value` is True or False; a text such as "no" would be taken for True."""
+    if not isinstance(value, bool):
+        raise SearchError(f"{name} is {value!r}: it must be true or false")
+
+
 def check_count(name: str, value: object, *, least: int = 1) -> None:
     """Raise a SearchError unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:

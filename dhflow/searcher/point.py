@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dhflow.errors import SearchError
+from dhflow.searcher.option import check_count
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -33,8 +34,7 @@ class PointSequence(ABC):
     """
 
     def __init__(self, n_dimensions: int, *, seed: int, block_size: int) -> None:
-        if block_size < 1:
-            raise SearchError(f"block_size is {block_size}: it must be at least 1")
+        check_count("block_size", block_size)
         self.n_dimensions = n_dimensions
         self.seed = seed
         self.block_size = block_size

@@ -109,7 +109,7 @@ class LatinHypercubeSearch(QuasiRandomSearch):
 
     Notes
     -----
-    For a first look at a space with few trials, and for the main effects of single
+    Use it for a first look at a space with few trials, and for the main effects of single
     parameters. Cost: that of random search. Departures from the paper: it does not end after
     one hypercube, forbidden configs are skipped and none comes twice.
     """
@@ -153,7 +153,8 @@ class HaltonSearch(QuasiRandomSearch):
     -----
     Like ``sobol``, which is more even at powers of two; Halton has no preferred numbers of trials. Beyond some
     twenty parameters its coordinates need many trials to become even together. Cost: that of random
-    search. Forbidden configs are skipped and none comes twice.
+    search. Use it for a first look at few parameters, where the number of trials is not known. Departures: digits are
+    permuted at random (Owen 2017), forbidden configs are skipped and none comes twice.
     """
 
     name: ClassVar[str] = "halton"

@@ -142,7 +142,8 @@ class Reinforce(PolicySearcher):
     The policy (:class:`~dhflow.searcher.policy.RecurrentPolicy`) decides on one parameter after the other, parents
     before those that depend on them; inactive ones are passed over. At first it is the space's prior.
 
-    Outcomes are learned from in the order in which they arrive, `batch_size` at a time, each by
+    Outcomes are learned from ask by ask, as they have arrived by then (those between two asks in the order of their
+    ids, so that how fast trials asked for together were does not change the search), `batch_size` at a time, each by
 
     .. math:: \rho A \nabla \log \pi(\tau), \qquad \rho = \min(\pi(\tau) / \mu(\tau), \bar\rho),
 

@@ -129,8 +129,9 @@ class TrainingSet:
             return np.arange(n, dtype=np.intp)
         third = self.max_rows // 3
         chosen = np.zeros(n, np.bool_)
-        # NaN (failed) sorts last.
-        chosen[np.argpartition(self._loss[:n], third)[:third]] = True
+        # A stopped trial's loss is no result; NaN (failed) sorts last.
+        loss = np.where(self._censored[:n], np.inf, self._loss[:n])
+        chosen[np.argpartition(loss, third)[:third]] = True
         chosen[n - third :] = True
         rest = np.flatnonzero(~chosen)
         n_drawn = self.max_rows - (n - rest.size)
@@ -182,7 +183,7 @@ class TrainingSet:
         return loss
 
     def best(self, rows: IntArray, k: int) -> IntArray:
-        """Return up to `k` of the chosen `rows`, those of the lowest losses, the best first; failed ones never."""
-        loss = self._loss[rows]
+        """Return up to `k` of the chosen `rows`, completed ones of the lowest losses, the best first."""
+        loss = np.where(self._censored[rows], np.nan, self._loss[rows])
         order = np.argsort(loss, kind="stable")[: min(k, int(np.count_nonzero(~np.isnan(loss))))]
         return rows[order]

@@ -156,6 +156,27 @@ class SearcherTests:
         assert study.ask(at_once) == []
         assert study.ask(at_once) == []
 
+    @pytest.mark.parametrize("name", ["one point", "grid of 10", "grid of 64"])
+    @pytest.mark.parametrize("at_once", [1, 64])
+    def test_a_finite_space_is_searched_up_to_the_full_budget(self, name: str, at_once: int) -> None:
+        """Over budgets: each config of a small space starts once, one at least gets the full budget, then it ends."""
+        space = example_spaces()[name]
+        study = self._study(space)
+        if not study.searcher.needs_budget:
+            pytest.skip("this searcher spends no budgets")
+        rng = np.random.default_rng(0)
+        while study.ask(at_once) or study.pending:
+            trial = study.pending[int(rng.integers(len(study.pending)))]
+            study.tell(trial, loss_of(dict(trial.config)))
+            assert len(study.trials) <= 10 * space.n_configs
+        trials = list(study.trials.values())
+        started = [each for each in trials if each.parent_id is None]
+        assert _n_configs(started) == len(started) == space.n_configs
+        parents = [each.parent_id for each in trials if each.parent_id is not None]
+        assert len(parents) == len(set(parents))
+        assert any(each.budget in (None, study.searcher.full_budget) for each in trials)
+        assert study.ask(at_once) == []
+
     @pytest.mark.parametrize("n_pending", [0, 1, 7, 64])
     def test_any_number_may_be_pending(self, n_pending: int) -> None:
         """From none to 64 pending trials, the next suggestions come."""

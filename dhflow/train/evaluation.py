@@ -19,6 +19,7 @@ from typing import Any
 
 from dhflow.errors import ObjectiveError, TrialTimeoutError
 from dhflow.objective import MetricValue, read_returned
+from dhflow.train.accelerators import number_accelerators_of_worker
 from dhflow.train.attempt_directory import STOP, make_directory, read_curve
 from dhflow.train.context import Summary, TrialContext, close_context
 from dhflow.train.failure import describe, is_interrupt, is_retryable
@@ -113,6 +114,7 @@ def _prepare_process() -> None:
     if not _is_prepared:
         _is_prepared = True
         limit_threads_of_worker()
+        number_accelerators_of_worker()
 
 
 def _worker_name() -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -66,11 +67,31 @@ def test_an_existing_history_is_not_touched_without_resume(folder: Path, dhflow:
     again = dhflow(*search)
     assert again.code == 1
     assert "mine.h5 exists already" in again.err
-    assert "dhflow resume mine.h5" in again.err
+    assert "dhflow resume mine.h5, or this command with --resume" in again.err
     assert len(load("mine.h5")) == 3
     more = dhflow(*search, "--resume", "--max-trials", "5")
     assert more.code == 0
     assert len(load("mine.h5")) == 5
+
+
+def test_the_command_of_a_chained_job_starts_a_search_and_goes_on_when_the_job_was_cut_off(
+    folder: Path, dhflow: Any
+) -> None:
+    head = "def objective(config, trial):\n"
+    cut = "    import os, pathlib\n    cut = pathlib.Path('cut')\n"
+    cut += "    if trial.trial_id == 3 and not cut.exists():\n        cut.touch()\n        os._exit(9)\n"
+    edit(folder / "digits.py", head, head + cut)
+    line = f"dhflow search digits.py --history h.h5 --resume --seed 3 --max-trials 8 --no-progress {shlex.join(RANDOM)}"
+    command = [sys.executable, "-m", *shlex.split(line), "--site-set", "executor=threads", "--site-set", "workers=1"]
+    ends = [subprocess.run(command, capture_output=True, text=True, timeout=60, check=False) for _ in range(3)]
+    assert [each.returncode for each in ends] == [9, 0, 0], [each.stderr for each in ends]
+    assert "nothing is left to do" in ends[2].stdout
+    result = load("h.h5")
+    assert [each.trial_id for each in result] == list(range(8))
+    assert all(each.is_finished for each in result)
+    assert [len(each.attempts) for each in result] == [1, 1, 1, 2, 1, 1, 1, 1]
+    reasons = [(end.info["reason"] if end else None) for _, end in result.record.sessions]
+    assert reasons == ["its driver died", "max_trials was reached"]
 
 
 def test_nothing_is_started_where_nothing_is_left_to_do(folder: Path, dhflow: Any) -> None:
@@ -171,6 +192,21 @@ def test_resume_keeps_site_searcher_and_limits_unless_told_otherwise(folder: Pat
     lifted = dhflow("resume", "digits.h5", "--max-trials", "none")
     assert lifted.code == 2
     assert "never end" in lifted.err
+
+
+def test_resume_uses_what_the_history_withholds_while_its_run_directory_has_it(folder: Path, dhflow: Any) -> None:
+    site = ["--site-set", "workers=1", "--site-set", "worker_init=export SECRET_WORD=abc"]
+    assert dhflow("search", "digits.py", *site, *RANDOM, "--max-trials", "1", "--no-progress").code == 0
+    assert dhflow("resume", "digits.h5", "--max-trials", "2", "--no-progress").code == 0
+    plans = [each.info["reference"]["options"]["site_set"] for each, _ in load("digits.h5").record.sessions]
+    assert plans == [{"workers": "1", "worker_init": "<withheld>"}] * 2
+    (folder / "digits.h5.run" / "site_set.json").unlink()
+    asked = dhflow("resume", "digits.h5", "--max-trials", "3")
+    assert asked.code == 1
+    assert 'give it again, --site-set worker_init="…"' in asked.err
+    again = dhflow("resume", "digits.h5", "--max-trials", "3", "--no-progress", "--site-set", "worker_init=true")
+    assert again.code == 0
+    assert len(load("digits.h5")) == 3
 
 
 def test_resume_asks_for_a_problem_that_it_cannot_find(folder: Path, dhflow: Any) -> None:

@@ -24,7 +24,38 @@ def test_a_check_prints_the_batch_script_and_submits_nothing(dhflow: Any, folder
     assert "submitted with: qsub  -q debug -A physics" in ran.out
     assert "    #PBS -l select=2:ncpus=64:ngpus=4" in ran.out
     assert "nothing was submitted; --run tries the site for real" in ran.out
+    assert "2 nodes for 01:00:00 are within those of the queue 'debug' (ALCF user guide" in ran.out
     assert [each.name for each in folder.iterdir()] == ["digits.py"]
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("polaris --site-set account=x --site-set queue=R42 --site-set walltime=99:00:00", "`qstat -Qf`"),
+        ("slurm --site-set walltime=99:00:00", "`scontrol show partition`"),
+    ],
+)
+def test_a_queue_whose_limits_are_not_known_is_promised_nothing(dhflow: Any, line: str, advice: str) -> None:
+    ran = dhflow("sites", "check", *line.split())
+    assert ran.code == 0, ran.err
+    assert "those of this queue are not known here" in ran.out
+    assert advice in ran.out
+    assert "no error was found, but" in ran.out
+    assert "well" not in ran.out
+    assert "will work" not in ran.out
+
+
+def test_idle_accelerators_are_a_warning(dhflow: Any) -> None:
+    ran = dhflow("sites", "check", *["polaris", "--site-set", "account=x", "--site-set", "accelerators_per_trial=3"])
+    assert ran.code == 0, ran.err
+    assert "1 of the 4 accelerators of a node is left idle" in ran.out
+    assert "no error was found, but" in ran.out
+
+
+def test_where_nothing_is_submitted_there_are_no_limits(dhflow: Any) -> None:
+    ran = dhflow("sites", "check", "laptop")
+    assert "limits" not in ran.out
+    assert "no error was found; nothing was submitted" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dhflow import Categorical, Float, Integer, Problem, SearchSpace, compare, load
+from dhflow import Budget, Categorical, Float, Integer, Problem, SearchSpace, compare, load
+from dhflow.cli.compare import table_lines
 from dhflow.comparison import Comparison, Run, SearcherSpec, draw_comparison, parse_searcher, parse_searchers
 from dhflow.errors import SearchError
 from dhflow.objective import Objective
@@ -201,6 +202,23 @@ def test_wall_time_can_be_the_limit(tmp_path: Path) -> None:
     assert len(found.runs[0].values) > 1
 
 
+def test_trials_over_budgets_are_counted_in_full_trainings(tmp_path: Path) -> None:
+    problem = Problem(SPACE, bowl, budget=Budget("epochs", 1, 9))
+    found = compare(problem, searchers="random,hyperband", repeats=1, folder=tmp_path, max_trials=13, **THREADS)
+    assert [each.full_trainings for each in found.runs] == [13.0, 9 / 9 + 3 * 3 / 9 + 1]
+    assert [each["full_trainings"] for each in found.to_json()["summary"]] == [13.0, 3.0]
+    lines = table_lines(found)
+    assert lines[1].endswith("full trainings")
+    assert [line.split()[-1] for line in lines[2:4]] == ["13.0", "3.0"]
+    assert any("full trainings: what a run's budgets come to" in line for line in lines)
+
+
+def test_without_budgets_nothing_is_said_of_full_trainings() -> None:
+    found = compare(bowl, SPACE, searchers="random", repeats=1, max_trials=4, **THREADS)
+    assert found.summary()[0]["full_trainings"] == 4.0
+    assert "full trainings" not in "\n".join(table_lines(found))
+
+
 def test_a_small_space_is_exhausted() -> None:
     space = SearchSpace({"a": Integer(0, 2), "b": Categorical(["p", "q"])})
     found = compare(
@@ -232,6 +250,26 @@ def test_a_wrong_option_is_refused_before_anything_runs(options: dict[str, Any],
         compare(bowl)
     with pytest.raises(SearchError, match="leave them out"):
         compare(make_problem(), SPACE)
+
+
+@pytest.mark.parametrize(
+    ("searchers", "complaint"),
+    [
+        ("random,ambs:multipoint=naiv", "searcher ambs:multipoint=naiv: multipoint is 'naiv': it must be one of"),
+        ("random,agebo", "searcher agebo: .* must know which parameters decide the architecture"),
+        ("random,hyperband:eta=1", "searcher hyperband:eta=1: eta is 1: it must be a number above 1"),
+    ],
+)
+def test_what_a_searcher_refuses_is_known_before_another_has_run(searchers: str, complaint: str) -> None:
+    calls: list[float] = []
+
+    def counted(config: dict[str, Any]) -> float:
+        calls.append(config["x"])
+        return bowl(config)
+
+    with pytest.raises(SearchError, match=complaint):
+        compare(counted, SPACE, searchers=searchers, repeats=1, max_trials=2, **THREADS)
+    assert not calls
 
 
 # Figures -----------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ import pytest
 import zmq
 
 from dhflow import Float, SearchSpace, Study, TrialStatus, load
-from dhflow.errors import ExecutionError
+from dhflow.errors import ExecutionError, SearchError
 from dhflow.flow import watcher as watcher_module
-from dhflow.flow.channel_server import ChannelServer
+from dhflow.flow import watching
+from dhflow.flow.channel_server import PORTS, ChannelServer
 from dhflow.flow.run_directory import run_path
 from dhflow.history import read_findings, read_records
 from dhflow.monitor.control import Control
@@ -98,6 +99,39 @@ def test_what_nobody_takes_is_refused_in_the_end() -> None:
 def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match=r"192\.0\.2\.1"):
         ChannelServer("192.0.2.1", tmp_path, shares_files=True)
+
+
+def test_it_listens_on_the_ports_that_a_firewall_leaves_open(tmp_path: Path) -> None:
+    usual = ChannelServer("127.0.0.1", tmp_path, shares_files=True)
+    port = int(usual.address["endpoint"].rpartition(":")[2])
+    assert PORTS[0] <= port < PORTS[1]
+    with pytest.raises(ExecutionError, match=f"nothing can listen on 127.0.0.1, ports {port} to {port} "):
+        ChannelServer("127.0.0.1", tmp_path, shares_files=True, ports=(port, port + 1))
+    usual.close()
+    same = ChannelServer("127.0.0.1", tmp_path, shares_files=True, ports=(port, port + 1))
+    assert same.address["endpoint"] == f"tcp://127.0.0.1:{port}"
+    same.close()
+
+
+@pytest.mark.parametrize(
+    ("channel", "named"),
+    [
+        ("zmq", ("", None)),
+        ("zmq:10.1.2.3", ("10.1.2.3", None)),
+        ("zmq:fe80::1", ("fe80::1", None)),
+        ("zmq:57000-58000", ("", (57000, 58001))),
+        ("zmq:10.1.2.3:57000-57000", ("10.1.2.3", (57000, 57001))),
+        ("zmq:fe80::1:57000-58000", ("fe80::1", (57000, 58001))),
+    ],
+)
+def test_an_address_and_ports_may_be_named(channel: str, named: tuple[str, tuple[int, int] | None]) -> None:
+    assert watching._named(channel) == named
+
+
+@pytest.mark.parametrize("channel", ["zmq:80-90", "zmq:10.1.2.3:58000-57000", "zmq:57000-99999"])
+def test_ports_that_are_none_are_refused_before_anything_starts(channel: str) -> None:
+    with pytest.raises(SearchError, match="ports must be 1024 to 65535"), Study(SPACE, searcher="random") as study:
+        study.run(overflowing, channel=channel, max_trials=1, **THREADS)
 
 
 def overflowing(config: dict[str, Any], trial: Any) -> float:

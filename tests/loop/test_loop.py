@@ -271,6 +271,17 @@ def test_a_searcher_that_waits_for_a_tell_is_asked_again_after_it() -> None:
     assert todo.ask == 2
 
 
+def test_a_searcher_that_answered_with_nothing_is_asked_again_if_trials_ended_meanwhile() -> None:
+    bench = LoopBench()
+    bench.step(Slots(2))
+    bench.step(Suggested([Suggestion({"x": 0})], 0, 0, 0.0))
+    bench.complete(0, answer=False)  # the second ask is still being answered
+    todo = bench.step(Suggested([], 1, 0, 0.0))
+    assert (bench.finished, todo.ask) == (None, 2)
+    bench.step(Suggested([], 2, 1, 0.0))
+    assert bench.finished == "the searcher has nothing left to suggest"
+
+
 def test_one_worker_never_prefetches() -> None:
     bench = LoopBench()
     todo = bench.start(1)

@@ -65,8 +65,8 @@ def test_a_run_without_losses_is_judged_by_its_metric():
 
 
 def test_a_score_is_said_to_improve_and_a_loss_to_fall():
-    for name, word in (("val_accuracy", "improve"), ("val_loss", "fall")):
-        curve = Records.of(Reading(n, {name: 0.9 - 0.5 * 0.5**n if word == "improve" else 0.1 + 0.5**n}) for n in range(1, 31))
+    for name, word, gain in (("val_accuracy", "improve", 1.0), ("val_loss", "fall", -1.0)):
+        curve = Records.of(Reading(n, {name: 0.6 - 0.5 * gain * 0.5**n}) for n in range(1, 31))
         said = [each.text for each in judge(curve, Context(metric=name, full_budget=60)).findings]
         assert any(f"{name} will {word} by 2 % or more" in each for each in said), said
 

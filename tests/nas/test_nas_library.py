@@ -157,6 +157,10 @@ def test_a_chain_outside_the_space() -> None:
         chain_config(space, "C(7,32)+FC(3)")
     with pytest.raises(SpaceError, match="has 3 layers where the space has 2"):
         chain_config(space, "C(3,32)+C(3,32)+P(2,2)+FC(3)")
+    with pytest.raises(SpaceError, match=r"ends in FC\(7\): the output of this space is FC\(3\)"):
+        chain_config(space, "C(3,32)+FC(7)")
+    with pytest.raises(SpaceError, match=r"head: C\(3,32\) has no FC\(n\)"):
+        chain_config(space, "C(3,32)")
 
 
 # The ready spaces
@@ -189,6 +193,10 @@ def test_a_distribution_head_ends_the_regression() -> None:
     architecture = space.freeze(space.sample(1, np.random.default_rng(0))[0])
     assert architecture.nodes[-1].operation == NormalHead(3)
     assert architecture.nodes[-1].output_shape == (6,)
+    assert distribution_regression((8,), (3,)).to_json() == space.to_json()
+    for wrong, complaint in (((2, 3), "a shape of one axis, not"), ((None,), "say how many"), ("x", "n_targets")):
+        with pytest.raises(SpaceError, match=complaint):
+            distribution_regression((8,), wrong)  # type: ignore[arg-type]
 
 
 def test_the_cell_space_has_the_published_networks() -> None:

@@ -14,7 +14,7 @@ from dhflow import Budget, Problem, Study
 from dhflow.errors import SearchError
 from dhflow.searcher import make_searcher
 from dhflow.searcher.bracket import hyperband_brackets, n_halvings
-from dhflow.space import Float, Integer, SearchSpace
+from dhflow.space import Categorical, Float, Integer, SearchSpace
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import Trial, TrialStatus
 
@@ -129,6 +129,73 @@ def test_failures_never_go_on_and_do_not_stop_the_others() -> None:
         by_id = study.trials
         parents = [by_id[each.parent_id] for each in by_id.values() if each.parent_id is not None]
         assert all(each.status is TrialStatus.COMPLETED for each in parents)
+
+
+@pytest.mark.parametrize("name", ["successive_halving", "hyperband"])
+def test_where_few_of_a_rung_succeed_they_go_on_and_the_rungs_after_are_smaller(name: str) -> None:
+    study = study_of(name)
+    rng = np.random.default_rng(0)
+    while len(study.trials) < 500:
+        while len(study.pending) < 4:
+            assert study.ask(1)
+        trial = study.pending[int(rng.integers(4))]
+        study.tell(trial, None if trial.config["y"] > 3.75 else loss(dict(trial.config), trial.budget))
+    first = [each for each in study.trials.values() if each.meta["bracket"] == 0]
+    counts = Counter(each.meta["rung"] for each in first)
+    survivors = [each for each in first if each.meta["rung"] == 0 and each.status is TrialStatus.COMPLETED]
+    assert 9 < len(survivors) < 27
+    assert [counts[rung] for rung in range(5)] == [81, len(survivors), 9, 3, 1]
+    assert sum(each.budget is None for each in study.trials.values() if each.is_finished) >= 3
+
+
+def test_a_bracket_without_survivors_is_over_and_the_next_one_goes_on() -> None:
+    study = study_of("successive_halving", high=9)
+    for trial in study.ask(9):
+        study.tell(trial, None)
+    for _ in range(13):
+        (trial,) = study.ask(1)
+        study.tell(trial, loss(dict(trial.config), trial.budget))
+    counts = Counter((each.meta["bracket"], each.meta["rung"]) for each in study.trials.values())
+    assert counts == {(0, 0): 9, (1, 0): 9, (1, 1): 3, (1, 2): 1}
+
+
+def test_a_rung_that_is_smaller_than_planned_is_waited_for() -> None:
+    study = study_of("successive_halving", high=9)
+    for trial, value in zip(study.ask(9), [1.0, 2.0, *[None] * 7], strict=True):
+        study.tell(trial, value)
+    promoted = study.ask(2)
+    assert [each.parent_id for each in promoted] == [0, 1]
+    study.tell(promoted[0], 1.0)
+    assert [each.parent_id for each in study.ask(1)] == [None]  # the other one has not ended
+    study.tell(promoted[1], 0.5)
+    (last,) = study.ask(1)
+    assert (last.parent_id, last.budget) == (promoted[1].trial_id, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_space_is_searched_up_to_the_full_budget(name: str) -> None:
+    space = SearchSpace({"c": Categorical(list("abcdefghij"))})
+    problem = Problem(space, lambda config, trial: float(ord(config["c"])), budget=Budget("epochs", 1, 81))
+    with ThreadPoolExecutor(2) as pool:
+        result = Study(problem, searcher=name, seed=0).run(site=pool, max_trials=100)
+    assert "nothing left to suggest" in result.reason
+    full = [each for each in result.trials if each.budget is None]
+    assert full
+    if name != "async_hyperband":  # which starts some at the full budget
+        assert full[0].config == {"c": "a"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_the_only_one_that_went_on_failed_the_next_best_of_a_small_space_does(name: str) -> None:
+    study = SimulatedStudy(make_searcher(name, SearchSpace({"i": Integer(1, 10)}), budget_range=(1, 81)))
+    while study.ask(4) or study.pending:
+        trial = study.pending[0]
+        fails = trial.config["i"] <= 2 and trial.budget != 1.0
+        study.tell(trial, None if fails else float(trial.config["i"]))
+    full = [each for each in study.trials.values() if each.budget is None and each.losses]
+    assert full
+    if name != "async_hyperband":
+        assert full[0].config["i"] == 3
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,6 +40,14 @@ def test_levels_of_a_config() -> None:
     np.testing.assert_array_equal(found, [[1, 0, 3, 0, 2, 2], [0, ABSENT, ABSENT, 3, 0, 0]])
 
 
+def test_a_wide_integer_is_divided_without_listing_its_values() -> None:
+    space = SearchSpace({"even": Integer(1, 10**15), "log": Integer(1, 10**10, log=True)})
+    decisions = Decisions(space, 5)
+    assert decisions.n_levels == (5, 5)
+    X = space.encode([{"even": 1, "log": 1}, {"even": 5 * 10**14, "log": 10**9}, {"even": 10**15, "log": 10**10}])
+    np.testing.assert_array_equal(decisions.levels(X), [[0, 0], [2, 4], [4, 4]])
+
+
 @pytest.mark.parametrize("n_levels", [2, 3, 10])
 def test_what_was_decided_is_read_back(n_levels: int) -> None:
     decisions = Decisions(TREE, n_levels)

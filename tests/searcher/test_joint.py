@@ -171,6 +171,9 @@ def test_what_is_recommended_is_not_the_luckiest() -> None:
         ({"n_objectives": 2, "repeat_share": 0.1}, "repeat_share"),
         ({"repeat_share": 1.5}, "from 0 to 1"),
         ({"failed": "never"}, "failed"),
+        ({"failed": "leave_out", "cost_aware": True}, "failed='leave_out' has no effect with cost_aware=True"),
+        ({"liar": "min", "multipoint": "penalised"}, "liar='min' has no effect with multipoint=\"penalised\""),
+        ({"liar": "max", "surrogate": "gradient_boosting"}, 'no effect with surrogate="gradient_boosting"'),
     ],
 )
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], says: str) -> None:

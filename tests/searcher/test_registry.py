@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -53,6 +55,25 @@ def test_options_reach_the_searcher_and_the_history() -> None:
     assert (described["name"], described["seed"]) == ("ambs", 1)
     assert described["options"] == {**searcher_options("ambs"), "kappa": 0.5, "liar": "max"}
     assert make_searcher("ambs", SPACE, **described["options"]).describe()["options"] == described["options"]
+
+
+@pytest.mark.parametrize("name", searcher_names())
+def test_a_flag_is_true_or_false_and_no_word(name: str) -> None:
+    flags = [option for option, default in searcher_options(name).items() if isinstance(default, bool)]
+    assert ("cost_aware" in flags) == (name in ("auto", "ambs", "gp"))
+    for option in flags:
+        for value in ("no", "yes", "", 0, 1, None):
+            with pytest.raises(SearchError, match=f"{option} is {value!r}: it must be true or false"):
+                make_searcher(name, SPACE, **{option: value})
+
+
+@pytest.mark.parametrize("name", searcher_names())
+def test_options_of_another_type_are_refused(name: str) -> None:
+    for option, default in searcher_options(name).items():
+        is_number = isinstance(default, int | float) and not isinstance(default, bool)
+        for value in (math.nan, {"a": 1}, 0.5j, *(["3", "", True, [1], None] if is_number else [])):
+            with pytest.raises(SearchError, match=f"{option} is {re.escape(repr(value))}: it must be"):
+                make_searcher(name, SPACE, budget_range=(1, 9), **{option: value})
 
 
 def test_an_unknown_name_is_answered_with_a_close_one_and_all() -> None:

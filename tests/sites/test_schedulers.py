@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dhflow import Float, SearchSpace, search
+from dhflow import Float, SearchSpace, load, search
 from dhflow.cli.check_site import check_site
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.usefixtures("queue_left")]
@@ -133,6 +134,98 @@ def test_a_search_runs_inside_a_job(tmp_path: Path) -> None:
     done = subprocess.run(["sbatch", *options.split(), str(script)], check=False, timeout=60, capture_output=True)
     assert (tmp_path / "out").read_text().strip() == "16 ['n1', 'n2']", (tmp_path / "err").read_text()
     assert done.returncode == 0
+
+
+def test_chained_jobs_take_a_search_up_where_the_one_before_has_left_it(tmp_path: Path) -> None:
+    (tmp_path / "problem.py").write_text(
+        textwrap.dedent(
+            """
+            import time
+            from dhflow import Float, Problem, SearchSpace
+
+            def objective(config):
+                time.sleep(0.5)
+                return config["x"]
+
+            problem = Problem(SearchSpace({"x": Float(0, 1)}), objective)
+            """
+        )
+    )
+    # Each job has time for some of the trials; how many, the machine says.
+    search_line = (
+        "-m dhflow search problem.py --history h.h5 --resume --searcher random --max-trials 30 --wall-time 12s"
+    )
+    script = tmp_path / "job.sh"
+    script.write_text(
+        "#!/bin/bash\n#SBATCH --partition=debug --nodes=1 --exclusive --time=2 --output=%j.out\n"
+        f"{sys.executable} {search_line} --site inside_job --site-set heartbeat_s=2 --no-progress\n"
+    )
+    chain = Path(__file__).parents[2] / "site_configs" / "chain.sh"
+    done = subprocess.run([chain, "3", script], check=True, timeout=30, capture_output=True, text=True)
+    jobs = done.stdout.split()
+    assert len(jobs) == 3
+    until = time.monotonic() + 100
+    asked = ["squeue", "--noheader", f"--jobs={','.join(jobs)}"]
+    while time.monotonic() < until and subprocess.run(asked, capture_output=True, check=False).stdout.strip():
+        time.sleep(0.5)
+    said = [(tmp_path / f"{each}.out").read_text() for each in jobs]
+    result = load(tmp_path / "h.h5")
+    assert [each.trial_id for each in result] == list(range(len(result))), said
+    sessions = [(begin.at, end.at) for begin, end in result.record.sessions if end is not None]
+    assert len(sessions) >= 2, said
+    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(sessions))
+    ended = [each.attempts[-1].ended_at for each in result if each.status.value == "completed"]
+    assert sum(any(begin <= each <= end for each in ended) for begin, end in sessions) >= 2, said
+
+
+@pytest.mark.usefixtures("pbs")
+def test_a_search_inside_a_job_of_pbs_knows_its_end(tmp_path: Path) -> None:
+    # The shim's qstat says nothing of walltimes: this one adds what PBS Pro says of the same job.
+    shim = tmp_path / "shims" / "qstat"
+    (tmp_path / "bare").mkdir()
+    bare = shim.rename(tmp_path / "bare" / "qstat")
+    shim.write_text(
+        textwrap.dedent(
+            f"""\
+            #!{sys.executable}
+            import json, os, re, subprocess, sys, time
+            said = json.loads(subprocess.check_output([{str(bare)!r}, *sys.argv[1:]]))
+            for name, job in said["Jobs"].items():
+                shown = subprocess.check_output(["scontrol", "show", "job", name.split(".")[0]], text=True)
+                began = re.search(r"StartTime=(\\S+)", shown)[1]
+                job["stime"] = time.strftime("%a %b %d %H:%M:%S %Y", time.strptime(began, "%Y-%m-%dT%H:%M:%S"))
+                job["Resource_List"] = {{"walltime": re.search(r"TimeLimit=(\\S+)", shown)[1]}}
+            print(json.dumps(said))
+            """
+        )
+    )
+    shim.chmod(0o755)
+    (tmp_path / "inside.py").write_text(
+        textwrap.dedent(
+            """
+            from dhflow import Float, SearchSpace, search
+
+            def left(config, trial):
+                return {"objective": config["x"], "left_s": trial.time_left_s}
+
+            if __name__ == "__main__":
+                result = search(left, SearchSpace({"x": Float(0, 1)}), site="inside_job", searcher="random",
+                                site_set={"heartbeat_s": 2, "longest_trial_s": 10}, max_trials=4)
+                print(min(each.metrics["left_s"] for each in result.trials),
+                      max(each.metrics["left_s"] for each in result.trials))
+            """
+        )
+    )
+    script = tmp_path / "job.sh"
+    lines = ["-l select=2", "-l walltime=00:05:00", f"-o {tmp_path}/out", f"-e {tmp_path}/err", "-N inside"]
+    text = "\n".join(f"#PBS {each}" for each in lines)
+    script.write_text(f"#!/bin/bash\n{text}\n{sys.executable} inside.py\n")
+    subprocess.run(["qsub", str(script)], check=True, timeout=30, capture_output=True)
+    until = time.monotonic() + 50
+    while time.monotonic() < until and not ((tmp_path / "out").exists() and (tmp_path / "out").read_text().strip()):
+        time.sleep(0.5)
+    least, most = map(float, (tmp_path / "out").read_text().split())
+    assert 200 < least <= most <= 300, (tmp_path / "err").read_text()
 
 
 def test_a_site_file_serves_a_script_without_dhflow_on_slurm(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import runpy
 import subprocess
@@ -16,7 +18,8 @@ from parsl.executors import HighThroughputExecutor
 
 from dhflow import load_site
 from dhflow.errors import SiteError
-from dhflow.flow.pool import size_of
+from dhflow.flow.channel_server import PORTS
+from dhflow.flow.pool import plan_pool, size_of
 from dhflow.flow.site import site_arguments, site_folder, site_names
 
 ENDPOINT = "9a947ba5-f537-4681-acf3-cc66485aadec"
@@ -97,6 +100,16 @@ def test_a_trial_gets_several_accelerators() -> None:
     assert aurora.available_accelerators == ["0,1,2", "3,4,5", "6,7,8", "9,10,11"]
     assert aurora.cpu_affinity.startswith("list:1-8,105-112,9-16,113-120,17-24,121-128:25-32")
     assert executor_of("slurm", gpus_per_node=4, accelerators_per_trial=2).available_accelerators == ["0,1", "2,3"]
+    assert load_site("slurm", gpus_per_node=4, accelerators_per_trial=2).notes == []
+
+
+def test_accelerators_that_no_trial_gets_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = load_site("aurora", account="physics", accelerators_per_trial=5)
+    assert config.notes == [
+        "2 of the 12 accelerators of a node are left idle: accelerators_per_trial=5 does not divide them"
+    ]
+    plan_pool("slurm", site_set={"gpus_per_node": 4, "accelerators_per_trial": 3}, run_directory=tmp_path)
+    assert "site 'slurm': 1 of the 4 accelerators of a node is left idle: accelerators_per_trial=3" in caplog.text
 
 
 def test_affinity_can_be_switched_off() -> None:
@@ -113,6 +126,12 @@ def test_affinity_can_be_switched_off() -> None:
         ({"account": "x", "walltime": "02:00:00"}, "walltime", "at most 01:00:00 in the queue 'debug'"),
         ({"account": "x", "nodes": "3"}, "nodes", "1 to 2 in the queue 'debug'"),
         ({"account": "x", "nodes": "2", "queue": "prod"}, "nodes", "10 to 496"),
+        (
+            {"account": "x", "nodes": "24", "queue": "prod", "walltime": "03:01:00"},
+            "walltime",
+            "at most 03:00:00 for 10 to 24 nodes",
+        ),
+        ({"account": "x", "walltime": "00:04:00"}, "walltime", "at least 00:05:00 in the queue 'debug'"),
         ({"account": "x", "nodes": "0", "queue": "mine"}, "nodes", "at least 1"),
         ({"account": "x", "min_blocks": 2}, "min_blocks", r"0 to max_blocks \(1\)"),
         ({"account": "x", "accelerators_per_trial": 5}, "accelerators_per_trial", "a node has 4"),
@@ -128,6 +147,48 @@ def test_what_the_machine_would_refuse_is_refused_here(arguments: dict, argument
         load_site("polaris", **arguments)
     if argument is not None:
         assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    ("site", "arguments", "match"),
+    [
+        ("perlmutter", {"walltime": "00:45:00"}, "at most 00:30:00 in the queue 'debug'"),
+        ("perlmutter", {"nodes": 9}, "1 to 8 in the queue 'debug'"),
+        ("perlmutter", {"queue": "regular", "nodes": 200, "walltime": "48:01:00"}, "at most 48:00:00"),
+        ("frontier", {"walltime": "02:01:00"}, "at most 02:00:00 for 1 to 91 nodes in the queue 'batch'"),
+        ("frontier", {"walltime": "06:01:00", "nodes": 92}, "at most 06:00:00 for 92 to 183 nodes"),
+        ("frontier", {"qos": "debug", "nodes": 200, "walltime": "03:00:00"}, "at most 02:00:00 in the queue 'debug'"),
+        ("frontier", {"queue": "extended", "nodes": 65}, "1 to 64 in the queue 'extended'"),
+        ("aurora", {"nodes": 3}, "1 to 2 in the queue 'debug'"),
+        ("aurora", {"queue": "prod", "nodes": 16}, "256 to 10624 in the queue 'prod'"),
+        ("aurora", {"queue": "prod", "nodes": 1024, "walltime": "12:01:00"}, "at most 12:00:00 for 256 to 1024 nodes"),
+        ("aurora", {"walltime": "00:04:00"}, "at least 00:05:00"),
+    ],
+)
+def test_each_machines_documented_limits_hold(site: str, arguments: dict[str, Any], match: str) -> None:
+    with pytest.raises(SiteError, match=match) as caught:
+        load_site(site, account="x", **arguments)
+    assert caught.value.argument in ("nodes", "walltime")
+    assert "check_limits=false lifts this check" in str(caught.value)
+    lifted = load_site(site, account="x", check_limits=False, **arguments)
+    assert lifted.queue_limits == ""
+
+
+@pytest.mark.parametrize(
+    ("site", "arguments", "said"),
+    [
+        ("polaris", {"queue": "prod", "nodes": 100, "walltime": "24:00:00"}, "100 nodes for 24:00:00 are within"),
+        ("perlmutter", {"queue": "regular", "nodes": 1000, "walltime": "48:00:00"}, "of the queue 'regular' (NERSC"),
+        ("frontier", {"nodes": 184, "walltime": "12:00:00", "qos": "normal"}, "of the queue 'batch' (Frontier"),
+        ("frontier", {"qos": "mine", "walltime": "100:00:00"}, ""),
+        ("aurora", {"queue": "R123", "walltime": "100:00:00"}, ""),
+        ("slurm", {"queue": "debug"}, ""),
+    ],
+)
+def test_what_was_compared_with_which_limits_is_said(site: str, arguments: dict[str, Any], said: str) -> None:
+    limits = load_site(site, **({} if site == "slurm" else {"account": "x"}), **arguments).queue_limits
+    assert said in limits
+    assert bool(said) == bool(limits)
 
 
 def test_documented_limits_of_a_queue_can_be_lifted() -> None:
@@ -156,6 +217,46 @@ def test_inside_a_job_its_end_is_known() -> None:
     assert 595 < provider.ends_at - time.time() <= 600
     assert f"export DHFLOW_BLOCK_ENDS={provider.ends_at}" in provider.worker_init
     assert executor_of("inside_job").provider.ends_at is None
+
+
+BEGAN = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(time.time() - 600))
+AS_JSON = {"Jobs": {"7.pbs": {"stime": BEGAN, "Resource_List": {"nodect": 2, "walltime": "01:00:00"}}}}
+AS_TEXT = f"Job Id: 7.pbs\n    Resource_List.nodect = 2\n    Resource_List.walltime = 01:00:00\n    stime = {BEGAN}\n"
+USED = {"resources_used": {"walltime": "00:10:00"}, "Resource_List": {"walltime": "01:00:00"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "left_s"),
+    [
+        (f"cat <<'END'\n{json.dumps(AS_JSON)}\nEND", 3000),
+        (f"[ $2 = -F ] && echo '{{\"broken' || cat <<'END'\n{AS_TEXT}END", 3000),
+        (f"cat <<'END'\n{json.dumps({'Jobs': {'7.pbs': USED}})}\nEND", 3000),
+        ("echo '{\"Jobs\": {}}'", None),
+        ('echo \'{"Jobs": {"7.pbs": {"stime": "soon", "Resource_List": {"walltime": "1:00:00"}}}}\'', None),
+        ('echo \'{"Jobs": {"7.pbs": "gone"}}\'', None),
+        ("echo 'qstat: Unknown Job Id' >&2; exit 153", None),
+        (None, None),
+    ],
+)
+def test_inside_a_job_of_pbs_qstat_is_asked_for_its_end(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answer: str | None,
+    left_s: float | None,
+) -> None:
+    if answer is not None:
+        (tmp_path / "qstat").write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / "qstat").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PBS_JOBID", "7.pbs")
+    executor = executor_of("inside_job", longest_trial_s=60)
+    if left_s is None:
+        assert (executor.provider.ends_at, executor.drain_period) == (None, None)
+        assert "the end of this job is not known" in caplog.text
+    else:
+        assert left_s - 20 < executor.provider.ends_at - time.time() <= left_s + 1
+        assert left_s - 150 < executor.drain_period <= left_s - 120
 
 
 def test_the_environment_that_submits_is_used_unless_another_is_named() -> None:
@@ -242,9 +343,64 @@ def test_arguments_come_from_the_environment_for_parsls_own_tools(monkeypatch: p
     monkeypatch.setenv("DHFLOW_SITE_NODES", "two")
     with pytest.raises(ValueError, match="DHFLOW_SITE_NODES must be a whole number, not 'two'"):
         module["fresh_config"]()
+    monkeypatch.delenv("DHFLOW_SITE_NODES")
+    monkeypatch.setenv("DHFLOW_SITE_CHECK_LIMITS", "maybe")
+    with pytest.raises(ValueError, match=r"DHFLOW_SITE_CHECK_LIMITS must be one of 1, true, .*, off, not 'maybe'"):
+        module["fresh_config"]()
+    monkeypatch.setenv("DHFLOW_SITE_CHECK_LIMITS", "Off")
+    assert module["fresh_config"]().queue_limits == ""
+    monkeypatch.setenv("DHFLOW_SITE_WALTIME", "01:00:00")
+    with pytest.raises(ValueError, match=r"DHFLOW_SITE_WALTIME stands for no .*; did you mean DHFLOW_SITE_WALLTIME\?"):
+        module["fresh_config"]()
+    monkeypatch.delenv("DHFLOW_SITE_WALTIME")
     monkeypatch.setenv("DHFLOW_SITE_EXECUTOR", "fibres")
+    with pytest.raises(ValueError, match="DHFLOW_SITE_EXECUTOR stands for no argument of this site"):
+        module["fresh_config"]()
+    for name in ("ACCOUNT", "CHECK_LIMITS", "WALLTIME"):
+        monkeypatch.delenv(f"DHFLOW_SITE_{name}")
     with pytest.raises(ValueError, match="DHFLOW_SITE_EXECUTOR must be one of processes, threads"):
         runpy.run_path(str(site_folder() / "laptop.py"))["fresh_config"]()
+
+
+@pytest.mark.parametrize(
+    ("line", "commands"),
+    [
+        ("#SBATCH --nodes=1", ["sbatch --parsable --time=9", "sbatch --parsable --dependency=afterany:J1 --time=9"]),
+        ("#PBS -l select=1", ["qsub --time=9", "qsub -W depend=afterany:J1 --time=9"]),
+    ],
+)
+def test_a_chain_of_jobs_begins_each_after_the_one_before(tmp_path: Path, line: str, commands: list[str]) -> None:
+    given = tmp_path / "given"
+    for name, after in (("sbatch", ";cluster"), ("qsub", "")):
+        text = f'#!/bin/sh\necho "{name} $*" >> {given}\necho "J$(grep -c . {given}){after}"\n'
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\n{line}\n")
+    chain = site_folder() / "chain.sh"
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(chain), *arguments], capture_output=True, text=True, timeout=30, check=False, env=path
+        )
+
+    assert run("2", str(script), "--time=9").stdout.split() == ["J1", "J2"]
+    assert given.read_text().splitlines() == [f"{each} {script}" for each in commands]
+    for wrong in (["0", str(script)], ["two", str(script)], ["2", str(tmp_path / "none")], ["2"]):
+        refused = run(*wrong)
+        assert (refused.returncode, "usage" in refused.stderr) == (2, True)
+
+
+def test_the_page_for_administrators_names_the_ports_and_the_log_levels() -> None:
+    page = (site_folder() / "ADMIN.md").read_text()
+    executor = executor_of("slurm")
+    for first, last in (executor.worker_port_range, executor.interchange_port_range, (PORTS[0], PORTS[1] - 1)):
+        assert f"{first} to {last}" in page
+    levels = {site: load_site(site).initialize_logging.level for site in ("slurm", "pbs", "inside_job", "laptop")}
+    assert levels == {"slurm": logging.INFO, "pbs": logging.INFO, "inside_job": logging.INFO, "laptop": logging.WARNING}
+    assert "of sites with nodes and `globus` at level INFO" in page
+    assert "of `laptop` warnings only" in page
 
 
 def test_site_files_need_no_dhflow() -> None:

@@ -112,9 +112,20 @@ def test_the_random_part_changes_by_few_rows() -> None:
     assert max(changes) <= 3
 
 
-def test_best_leaves_failures_out() -> None:
-    training = filled([2.0, np.nan, 1.0])
-    assert training.best(training.select(3), 5).tolist() == [2, 0]
+def test_best_leaves_failures_and_stopped_trials_out() -> None:
+    training = filled([2.0, np.nan, 1.0, -5.0], [False, False, False, True])
+    assert training.best(training.select(4), 5).tolist() == [2, 0]
+    assert filled([-5.0], [True]).best(np.arange(1), 5).tolist() == []
+
+
+def test_stopped_trials_take_no_place_among_the_best() -> None:
+    n = 50
+    losses, stopped = np.r_[np.arange(n) + 1.0, -np.arange(n) - 1.0], np.repeat([False, True], n)
+    order = np.random.default_rng(0).permutation(2 * n)
+    training = TrainingSet(1, max_rows=30)
+    training.append(np.zeros((2 * n, 1)), losses[order], stopped[order])
+    rows = training.select(2 * n)
+    assert set(range(1, 11)) <= set(training.loss[rows].tolist())
 
 
 def test_what_is_told_is_never_changed() -> None:
