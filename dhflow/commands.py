@@ -118,13 +118,19 @@ def stop(history: str | Path, trial_id: int, *, timeout_s: float = TIMEOUT_S) ->
 
 
 def set_learning_rate(history: str | Path, trial_id: int, value: float, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Have a running trial train on with another learning rate, from its next epoch on; raises as :func:`stop`."""
+    """Have a running trial train on with another learning rate, from its next epoch on.
+
+    Raises
+    ------
+    SearchError
+        As :func:`stop`; and if the trial has never asked for controls, so that it would not hear of it.
+    """
     arguments = {"control": "learning_rate", "value": float(value)}
     _send(_owned(history), CommandTaken(time.time(), "control", trial_id, who(), arguments), timeout_s)
 
 
 def checkpoint(history: str | Path, trial_id: int, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Have a running trial keep its weights at the end of the epoch; raises as :func:`stop`."""
+    """Have a running trial keep its weights at the end of the epoch; raises as :func:`set_learning_rate`."""
     arguments = {"control": "checkpoint"}
     _send(_owned(history), CommandTaken(time.time(), "control", trial_id, who(), arguments), timeout_s)
 

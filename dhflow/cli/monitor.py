@@ -92,9 +92,9 @@ def _is_open(history: Path) -> bool:
     from dhflow.flow.advice import has_space
     from dhflow.flow.run_directory import owner_of
     from dhflow.history import load_record
-    from dhflow.trial import TrialStatus
+    from dhflow.history.run_file import is_written
 
     if owner_of(history) is not None:
         return True
     record = load_record(history)
-    return not has_space(record) and any(each.status is TrialStatus.RUNNING for each in record.trials.values())
+    return not has_space(record) and any(is_written(history, each) for each in record.trials.values())

@@ -11,6 +11,7 @@ from dhflow.flow.advice import has_space, judged_now, read_board, shown_of, sugg
 from dhflow.flow.applying import changes_rate_only
 from dhflow.flow.text import format_value
 from dhflow.history import load_record, read_records
+from dhflow.history.run_file import is_written
 from dhflow.monitor.finding import Finding, Light, finding_from_json, light_of
 from dhflow.trial import TrialStatus
 
@@ -67,6 +68,8 @@ def running_lines(history: Path) -> tuple[list[Line], str]:
         lines = [Line(each.trial_id, None, "", verdict="no reports yet") for each in running]
     else:
         lines = [_judged(history, record, each) for each in running[:_MOST_JUDGED]]
+        if any(not is_written(history, each) for each in running):
+            return lines, f"it runs no longer: its process has not closed {history}, and is gone"
     return lines, f"ended: {n_ended}" if lines else f"no trial of {history} runs now; ended: {n_ended}"
 
 
@@ -174,7 +177,8 @@ def advice_lines(advice: Advice, history: Path) -> list[str]:
         lines += [each for each in where if each]
         for each in finding.suggestions:
             lines.append(f"  suggested: {each.text}" + (f" - {each.expected}" if each.expected else ""))
-            if each.action in ("change", "stop"):
+            # Only what runs can be stopped.
+            if each.action == "change" or (each.action == "stop" and advice.is_live):
                 accept = f"    dhflow accept {history} {advice.trial_id}/{each.name}"
                 lines.append(accept)
                 if advice.listens and changes_rate_only(each):

@@ -154,7 +154,7 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
             recorded = []
         holding = _with_stops(map(finding_from_json, shown.get("findings", ())), recorded)
         listens = bool(shown.get("listens"))
-        return Advice(trial_id, holding, is_live=True, listens=listens, earlier=_gone(recorded, holding))
+        return Advice(trial_id, holding, is_live=True, listens=listens, earlier=gone(recorded, holding))
     records = read_records(history, trial_id)
     if not records.readings:  # nobody can tell what has become of it
         return Advice(trial_id, by_severity({each.rule: each for each in recorded}.values()))
@@ -167,7 +167,7 @@ def advice_on(history: Path, record: StudyRecord, trial_id: int, space: SearchSp
         checked = {each.rule: each for each in recorded}
         found = tuple(checked.get(each.rule, each) for each in found)
     holding = _with_stops(found, recorded)
-    return Advice(trial_id, holding, judgement.trend, earlier=_gone(recorded, holding))
+    return Advice(trial_id, holding, judgement.trend, earlier=gone(recorded, holding))
 
 
 def _with_stops(found: Iterable[Finding], recorded: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -185,16 +185,16 @@ def _of_single_run(
     return (*last.values(), *(each for each in judged if each.rule not in last))
 
 
-def _gone(recorded: Iterable[Finding], holding: Sequence[Finding]) -> tuple[Finding, ...]:
+def gone(recorded: Iterable[Finding], holding: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the gravest finding of each rule that holds no longer, or not as gravely, and is no part of another."""
     now, explained = {each.rule: each for each in holding}, explained_by(holding)
-    gone: dict[str, Finding] = {}
+    found: dict[str, Finding] = {}
     for each in recorded:
         if each.severity is Severity.NOTE or each.rule in explained:
             continue
-        if all(other is None or is_graver(each, other) for other in (now.get(each.rule), gone.get(each.rule))):
-            gone[each.rule] = each
-    return by_severity(gone.values())
+        if all(other is None or is_graver(each, other) for other in (now.get(each.rule), found.get(each.rule))):
+            found[each.rule] = each
+    return by_severity(found.values())
 
 
 def judged_now(history: Path, record: StudyRecord, trial: Trial, space: SearchSpace | None = None) -> Advice:
@@ -231,8 +231,6 @@ def curves_of(history: Path, n_newest: int = 200) -> list[tuple[int, list[Measur
 
 
 def _context(record: StudyRecord, trial: Trial, records: Records, siblings: Siblings, space: SearchSpace | None) -> Any:
-    from dataclasses import replace
-
     header = record.header
     objectives = header.objectives if header else ()
     full = (header.budget or {}).get("high") if header else None
@@ -241,9 +239,18 @@ def _context(record: StudyRecord, trial: Trial, records: Records, siblings: Sibl
         objectives,
         config=trial.config,
         space=space,
-        full_budget=trial.budget if trial.budget is not None else full,
+        target=record.sessions[-1][0].info.get("limits", {}).get("target") if record.sessions else None,
+        full_budget=own_budget(trial) or full,
     )
-    return replace(context, siblings=siblings.of(trial, context.metric))
+    return siblings.around(trial, context)
+
+
+def own_budget(trial: Trial) -> float | None:
+    """Return the budget that a trial was given; None for what the problem says.
+
+    That of a stopped trial is how far it came: what it was given is not kept.
+    """
+    return None if trial.status is TrialStatus.STOPPED else trial.budget
 
 
 def known_trial(record: StudyRecord, trial_id: int) -> Trial:
@@ -326,7 +333,7 @@ def accepting(
         except SpaceError as error:
             raise SearchError(f"{name!r}: the changed config does not lie in the space: {error}") from error
     arguments: dict[str, Any] = {"suggestion": name, "changes": dict(found.changes), "config": config, "text": reason}
-    # A stopped trial's budget is how far it came; the changed one is to have what the problem says.
-    if trial.budget is not None and trial.status is not TrialStatus.STOPPED:
-        arguments["budget"] = trial.budget
+    budget = own_budget(trial)
+    if budget is not None:
+        arguments["budget"] = budget
     return CommandTaken(time.time(), "accept", trial.trial_id, origin, arguments)

@@ -56,18 +56,14 @@ def applying(
     if not changes_rate_only(suggestion):
         changed = ", ".join(suggestion.changes)
         raise SearchError(f"a running trial can take another learning rate, and no other {changed}; {new_trial}")
-    if watched is None or not watched.listens:
-        raise SearchError(
-            f"trial {trial.trial_id} has never asked for controls, so it would not hear of another learning rate: use "
-            f"KerasMonitor(trial), or trial.channel.controls() after each epoch; {new_trial}"
-        )
-    if watched.is_stopping:
+    listening = heard_by(trial, watched, "another learning rate", f"; {new_trial}")
+    if listening.is_stopping:
         raise SearchError(f"trial {trial.trial_id} is being stopped; {new_trial}")
     ((parameter, value),) = suggestion.changes.items()
     written = float(trial.config[parameter])
     if not written:
         raise SearchError(f"{parameter} is 0, of which no factor can be taken; {new_trial}")
-    now = _rate_now(watched, written)
+    now = _rate_now(listening, written)
     arguments = {
         "control": "learning_rate",
         "value": float(f"{now * float(value) / written:.3g}"),
@@ -76,6 +72,22 @@ def applying(
         "text": reason,
     }
     return CommandTaken(time.time(), "control", trial.trial_id, origin, arguments)
+
+
+def heard_by(trial: Trial, watched: Watched | None, what: str, else_: str = "") -> Watched:
+    """Return what a trial has recorded, if it hears of what it is asked.
+
+    Raises
+    ------
+    SearchError
+        If it has never asked for controls.
+    """
+    if watched is None or not watched.listens:
+        raise SearchError(
+            f"trial {trial.trial_id} has never asked for controls, so it would not hear of {what}: use "
+            f"KerasMonitor(trial), or trial.channel.controls() after each epoch{else_}"
+        )
+    return watched
 
 
 def _rate_now(watched: Watched, written: float) -> float:

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dhflow.errors import DhflowError
-from dhflow.flow.advice import accepting, advice_on
-from dhflow.flow.applying import applying
+from dhflow.flow.advice import accepting, advice_on, gone
+from dhflow.flow.applying import applying, heard_by
 from dhflow.flow.command_files import CommandInbox
+from dhflow.flow.taking import control_in
 from dhflow.flow.watched import Watched
 from dhflow.history.event import StudyRecord
 from dhflow.history.monitor_event import CommandTaken
 from dhflow.monitor.finding import Finding
 from dhflow.monitor.policy import Policy
 from dhflow.objective import Objective
-from dhflow.trial import Trial
+from dhflow.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
     from dhflow.space import SearchSpace
@@ -38,8 +39,8 @@ class WatchedStudy:
     space : SearchSpace, optional
     policy : Policy
     full_budget : float, optional
-    timeout_s : float, optional
-        Limit of one trial.
+    target : float, optional
+        Objective value that is good enough.
     history : Path, optional
         Whose earlier curves are siblings too.
     """
@@ -49,8 +50,12 @@ class WatchedStudy:
     space: SearchSpace | None = None
     policy: Policy = field(default_factory=Policy)
     full_budget: float | None = None
-    timeout_s: float | None = None
+    target: float | None = None
     history: Path | None = None
+
+
+_HEARD = {"learning_rate": "another learning rate", "checkpoint": "a wish for a checkpoint"}
+"""Controls that reach only a trial which asks for them; a stop reaches any that asks ``should_stop()``."""
 
 
 class CommandDesk:
@@ -64,7 +69,9 @@ class CommandDesk:
     trials : mapping
         Every trial that is known, kept up to date by its owner.
     findings : mapping
-        What was found of trials last, likewise.
+        What holds of trials, as last judged in this session; likewise.
+    recorded : mapping
+        All that was found of them in this session; likewise.
     study : WatchedStudy
     watched : callable, optional
         From the number of a running trial to what it has recorded; None where nothing has come.
@@ -77,6 +84,7 @@ class CommandDesk:
         *,
         trials: Mapping[int, Trial],
         findings: Mapping[int, Sequence[Finding]],
+        recorded: Mapping[int, Sequence[Finding]],
         study: WatchedStudy,
         watched: Callable[[int], Watched | None] = lambda _: None,
     ) -> None:
@@ -84,6 +92,7 @@ class CommandDesk:
         self._post = post
         self._trials = trials
         self._findings = findings
+        self._recorded = recorded
         self._study = study
         self._watched = watched
 
@@ -125,7 +134,8 @@ class CommandDesk:
             name = str(command.arguments.get("suggestion", ""))
             trial = self._trials[number]
             if command.arguments.get("running"):
-                made = applying(trial, name, self._advised(trial), self._watched(number), origin=command.origin)
+                holding = self._findings.get(number, ())
+                made = applying(trial, name, holding, self._watched(number), origin=command.origin)
             else:
                 made = accepting(trial, name, self._advised(trial), space, origin=command.origin)
             return replace(made, command_id=command.command_id)
@@ -133,12 +143,26 @@ class CommandDesk:
             config = command.arguments["config"]
             valid = config if space is None else space.validate(config)
             return replace(command, arguments={**command.arguments, "config": dict(valid)})
+        if command.command == "control":
+            self._check_control(command)
         return command
 
+    def _check_control(self, command: CommandTaken) -> None:
+        """Refuse a control of which the trial would not hear; who does not run, the loop refuses."""
+        trial = self._trials.get(-1 if command.trial_id is None else command.trial_id)
+        what = _HEARD.get(str(command.arguments.get("control")))
+        if trial is not None and trial.status is TrialStatus.RUNNING and what is not None:
+            control_in(command)
+            heard_by(trial, self._watched(trial.trial_id), what)
+
     def _advised(self, trial: Trial) -> list[Finding]:
-        """Return the findings on a trial: as judged in this session, else as an earlier one recorded them."""
-        if trial.trial_id in self._findings or self._study.history is None:
-            return list(self._findings.get(trial.trial_id, ()))
+        """Return what was found about a trial, what holds first: in this session, else as the history has it."""
+        recorded = self._recorded.get(trial.trial_id, ())
+        holding = self._findings.get(trial.trial_id)
+        if holding is not None:
+            return [*holding, *gone(recorded, holding)]
+        if self._study.history is None:
+            return list(recorded)
         record = StudyRecord(self._study.record.header, trials=dict(self._trials))
         return list(advice_on(self._study.history, record, trial.trial_id, self._study.space).given)
 

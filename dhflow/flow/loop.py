@@ -35,7 +35,7 @@ from dhflow.flow.message import (
 )
 from dhflow.flow.outcome import attempt_of, count_losses, ended_by, given_up
 from dhflow.flow.standing import Standing, standing_of
-from dhflow.flow.taking import control_in, refusal, suggestion_in, why_not
+from dhflow.flow.taking import AUTO, control_in, refusal, suggestion_in, why_not
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, StudyRecord, TrialCreated
 from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.objective import Objective
@@ -64,6 +64,8 @@ _RETRY_DELAY_S = 1.0
 """First wait before a trial is retried whose worker could not write (a full disk); doubles each time."""
 
 _MAX_WORKER_REFUSALS = 10
+
+_FULL = "max_trials was reached"
 
 
 class CompletionLoop:
@@ -103,7 +105,7 @@ class CompletionLoop:
         self.is_paused = False
         self._exhausted = False
         self._has_news = False
-        self._asking = False
+        self._n_asked = 0
         self._ready: list[tuple[int, int, int]] = []
         self._delayed: list[tuple[float, int]] = []
         self._give_up_at: float | None = None
@@ -294,6 +296,8 @@ class CompletionLoop:
     def _obey(self, command: CommandTaken, now: float, out: Instructions) -> dict[str, object]:
         match command.command:
             case "accept" | "add":
+                if command.origin == AUTO and not self._has_room:
+                    return {"error": f"no more trials are made by themselves: {self.stop_reason or _FULL}"}
                 suggestion, source = suggestion_in(command)
                 self._create(suggestion, now, out, source=source)
                 return {"trial": self._next_id - 1}
@@ -311,10 +315,16 @@ class CompletionLoop:
                 return {"paused": self.is_paused}
         return {"error": f"there is no command {command.command!r}"}
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether a trial that nobody has asked for may be made beside those that the searcher is asked for."""
+        most = self.limits.max_trials
+        return not self.is_draining and (most is None or self._n_counted + self._n_asked < most)
+
     # Suggestions and submission ------------------------------------------------------------
 
     def _take_suggestions(self, event: Suggested, now: float, out: Instructions) -> None:
-        self._asking = False
+        self._n_asked = 0
         self.mean_ask_s += _SMOOTHING * (event.took_s - self.mean_ask_s) if self.mean_ask_s else event.took_s
         # An empty answer means "nothing before the next tell"; with nothing open no tell will ever come.
         self._exhausted = not event.suggestions
@@ -362,10 +372,9 @@ class CompletionLoop:
             return
         while self._ready and self.n_free > 0:
             self._submit(self.open[heapq.heappop(self._ready)[2]], now, out)
-        if not self._asking and (self._has_news or not self._exhausted):
-            out.ask = self._how_many_to_ask()
-            self._asking = out.ask > 0
-            self._has_news = self._has_news and not self._asking
+        if not self._n_asked and (self._has_news or not self._exhausted):
+            out.ask = self._n_asked = self._how_many_to_ask()
+            self._has_news = self._has_news and not self._n_asked
 
     def _submit(self, trial: Trial, now: float, out: Instructions) -> None:
         number = len(trial.attempts) + 1
@@ -411,7 +420,7 @@ class CompletionLoop:
             return
         limits, standing = self.limits, self.standing
         if limits.max_trials is not None and self._n_counted >= limits.max_trials:
-            self.stop_reason = "max_trials was reached"
+            self.stop_reason = _FULL
         elif limits.max_budget is not None and self._budget_spent >= limits.max_budget:
             self.stop_reason = "max_budget was reached"
         elif limits.target is not None and isinstance(standing, Standing) and standing.has_reached(limits.target):
@@ -452,7 +461,7 @@ class CompletionLoop:
             return self.stop_reason
         if self.n_slots and self.n_abandoned >= self.n_slots:
             return "every worker hangs in a trial that nothing can end"
-        if self._ready or self._delayed or self._asking:
+        if self._ready or self._delayed or self._n_asked:
             return None
         # What ended while the searcher was answering, or while the study was paused, may give it something to suggest.
         if self.stop_reason is None and self._exhausted and not self._has_news and self.n_slots:

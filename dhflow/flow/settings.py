@@ -99,10 +99,12 @@ class RunSettings:
         What the monitor does about what it finds in running trials: only show it; also stop red trials; also try
         the first change that is suggested, as a new trial.
     max_auto : int
-        At most so many trials are made by ``adapt="auto"``, earlier sessions included.
+        At most so many trials are made by ``adapt="auto"``, earlier sessions included. They count among
+        `max_trials`: once the searcher has suggested as many, none is made.
     stoppers : sequence of str or Stopper
         End trials that are not worth their time, with every searcher: ``"nan"``, ``"median"``, ``"extrapolation"``,
-        ``"time"``, or objects of :mod:`dhflow.monitor.stopper`.
+        ``"time"``, or objects of :mod:`dhflow.monitor.stopper`. The last two need to know how many steps a whole run
+        has: from a declared budget, or from ``KerasMonitor(trial)``.
     channel : str
         How running trials and the driver talk: ``"auto"`` (by files, or where none are shared with the result),
         ``"zmq"``, ``"zmq:10.1.2.3"`` with the address of this machine that workers reach,

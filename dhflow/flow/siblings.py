@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dhflow.monitor.context import Sibling
+from dhflow.monitor.context import Context, Sibling
 from dhflow.monitor.record import Reading
 from dhflow.trial import Measurement, Trial, TrialStatus
 
@@ -22,6 +22,7 @@ Curve = dict[str, list[tuple[int, float]]]
 
 @dataclass(slots=True)
 class _Known:
+    trial: Trial
     curve: Curve
     is_finished: bool = False
     family: frozenset[int] = field(default_factory=frozenset)
@@ -61,9 +62,29 @@ class Siblings:
             if thin[name][-1] is not rows[-1]:
                 thin[name].append(rows[-1])
         parents = frozenset() if trial.parent_id is None else frozenset({trial.parent_id})
-        self._known[trial.trial_id] = _Known(thin, is_finished, parents)
+        self._known[trial.trial_id] = _Known(trial, thin, is_finished, parents)
         while len(self._known) > MOST_SIBLINGS:
             del self._known[next(iter(self._known))]
+
+    def around(self, trial: Trial, context: Context) -> Context:
+        """Return a trial's context with the others' curves, and with what its own config has come to in them."""
+        return replace(context, siblings=self.of(trial, context.metric), repeats=self.repeats_of(trial, context.metric))
+
+    def repeats_of(self, trial: Trial, metric: str) -> tuple[float, ...]:
+        """Return the final values of a metric in the completed trials of the same config and budget."""
+        found = []
+        for known in self._known.values():
+            other, rows = known.trial, known.curve.get(metric)
+            is_other = other.trial_id != trial.trial_id and not {other.parent_id, trial.parent_id} - {None}
+            if (
+                is_other
+                and rows
+                and known.is_finished
+                and other.budget == trial.budget
+                and other.config == trial.config
+            ):
+                found.append(float(rows[-1][1]))
+        return tuple(found)
 
     def of(self, trial: Trial, metric: str) -> tuple[Sibling, ...]:
         """Return the other trials' curves of a metric; those that a trial goes on from are no others."""

@@ -15,7 +15,7 @@ READ_BYTES = 2 << 20
 MOST_REPORTS, MOST_DETAIL = 400, 400
 """Lines that are parsed of one look."""
 
-_FACTS = (b'{"record":"network"', b'{"record":"data"', b'{"record":"listening"')
+_FACTS = tuple(b'{"record":"%s"' % each for each in (b"network", b"data", b"listening", b"time_limit"))
 _NOT_FINITE = (b"nan", b"inf", b"NaN", b"Inf")
 _MOST_ODD = 40
 

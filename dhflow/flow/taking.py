@@ -12,6 +12,9 @@ from dhflow.trial import Suggestion, Trial, TrialSource
 
 JsonDict = dict[str, Any]
 
+AUTO = "policy:auto"
+"""Where the commands of ``adapt="auto"`` come from."""
+
 
 def suggestion_in(command: CommandTaken) -> tuple[Suggestion, TrialSource]:
     """Return the trial that ``accept`` or ``add`` asks for, and where it comes from."""

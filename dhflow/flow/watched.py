@@ -8,7 +8,7 @@ from typing import Any
 
 from dhflow.monitor.finding import Finding, Light, Severity, finding_to_json
 from dhflow.monitor.keeper import Keeper
-from dhflow.monitor.record import Listening, Reading, Record
+from dhflow.monitor.record import Listening, Reading, Record, TimeLimit
 from dhflow.monitor.rules import Judgement
 from dhflow.trial import Trial
 
@@ -41,6 +41,8 @@ class Watched:
         """Whether its records came home with the result, and are in the history."""
         self.listens = False
         """Whether it has asked for controls."""
+        self.limit: TimeLimit | None = None
+        """How long it may go on, as its worker has said last."""
         self.asked_rate: float | None = None
         """The last learning rate that it was asked to take."""
         self.heard_at = self.judged_at = time.monotonic()
@@ -53,6 +55,7 @@ class Watched:
         if every:
             self.keeper.add(every)
             self.listens = self.listens or any(isinstance(each, Listening) for each in every)
+            self.limit = next((each for each in reversed(every) if isinstance(each, TimeLimit)), self.limit)
             self.heard_at = time.monotonic()
             self._is_new = True
 
@@ -82,6 +85,16 @@ class Watched:
     def now(self) -> float:
         """The time as the worker's clock has it, as far as its records tell."""
         return self.keeper.records.last_time + time.monotonic() - self.heard_at
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Seconds until its time limit; None while its worker has not said when that is, or its records have no times.
+
+        By the worker's clock: neither the wait in a queue counts nor how late its records are read.
+        """
+        if self.limit is None or self.keeper.records.last_time <= 0:
+            return None
+        return self.limit.left_s - (self.now - self.limit.time)
 
     def judged(self, judgement: Judgement, more: Sequence[Finding] = ()) -> list[dict[str, Any]]:
         """Take a judgement; return the JSON forms of what is new in it.

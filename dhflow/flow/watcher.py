@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dhflow.errors import DhflowError
-from dhflow.flow.advice import BOARD, accepting, curves_of
+from dhflow.flow.advice import BOARD, accepting, curves_of, own_budget
 from dhflow.flow.command_desk import CommandDesk, WatchedStudy
 from dhflow.flow.command_files import FOLDER, CommandInbox
 from dhflow.flow.message import Commanded, LoopEvent, Noted
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.siblings import Siblings
 from dhflow.flow.tail import Tail
+from dhflow.flow.taking import AUTO
 from dhflow.flow.watched import Watched, readings_of
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event
 from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
@@ -33,6 +34,7 @@ from dhflow.monitor.control import Control
 from dhflow.monitor.finding import Finding, finding_from_json
 from dhflow.monitor.line import from_json, to_json
 from dhflow.monitor.rules import judge
+from dhflow.monitor.rules.reports import UNKNOWN_METRIC
 from dhflow.monitor.stopper import STOPPER
 from dhflow.monitor.surroundings import context_of
 from dhflow.train.attempt_directory import RECORDS
@@ -116,18 +118,20 @@ class Watcher:
         self._siblings: Siblings | None = None
         self._later: list[tuple[Trial, AttemptEnded]] = []
         self._findings: dict[int, list[Finding]] = {}
+        self._recorded: dict[int, list[Finding]] = {}
         self._desk = CommandDesk(
             CommandInbox(directory.path / FOLDER),
             lambda command: self._post(Commanded(command)),
             trials=self._trials,
             findings=self._findings,
+            recorded=self._recorded,
             study=study,
-            watched=lambda trial_id: self._running[trial_id].watched if trial_id in self._running else None,
+            watched=self._watched_now,
         )
         self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
         self._tried = {_tried_by(each) for each in study.record.trials.values()}
         self._n_ended = 0
-        self._has_failed = False
+        self._has_failed = self._has_warned = False
         self._shown = ""
         self._closing = threading.Event()
         self._closed_noted: list[FindingMade | RecordsKept] | None = None
@@ -248,6 +252,9 @@ class Watcher:
         match event:
             case AttemptSubmitted(trial_id, attempt):
                 self._running[trial_id] = _Running(self._trials[trial_id], attempt, time.monotonic())
+                if attempt > 1:  # what the attempt before did
+                    self._findings.pop(trial_id, None)
+                    self._recorded.pop(trial_id, None)
             case AttemptEnded():
                 self._take_end(event)
             case RecordsKept(trial_id, attempt, records):
@@ -298,9 +305,13 @@ class Watcher:
                 each.add(record for line in records if (record := from_json(line)) is not None)
 
     def _remember(self, trial_id: int, finding: Finding) -> None:
-        self._findings.setdefault(trial_id, []).append(finding)
-        while len(self._findings) > _MOST_ENDED:
-            del self._findings[next(iter(self._findings))]
+        if finding.rule == UNKNOWN_METRIC and not self._has_warned:
+            self._has_warned = True
+            _log.warning("trial %d is %s", trial_id, finding.text)
+        self._recorded.setdefault(trial_id, []).append(finding)
+        for each in (self._recorded, self._findings):
+            while len(each) > _MOST_ENDED:
+                del each[next(iter(each))]
 
     # What workers record
 
@@ -308,6 +319,13 @@ class Watcher:
         if running.watched is None:
             running.watched = Watched(running.trial, running.attempt)
         return running.watched
+
+    def _watched_now(self, trial_id: int) -> Watched | None:
+        """Return what a running trial has recorded up to now: it may have asked for controls just before a command."""
+        running = self._running.get(trial_id)
+        if running is not None and self._reads_files:
+            self._read(running)
+        return None if running is None else running.watched
 
     def _read_files(self) -> None:
         now = time.monotonic()
@@ -361,12 +379,13 @@ class Watcher:
             self._study.objectives,
             config=trial.config,
             space=self._study.space,
-            full_budget=trial.budget if trial.budget is not None else self._study.full_budget,
-            time_left_s=None if is_over else self._time_left_s(trial.trial_id),
+            target=self._study.target,
+            full_budget=own_budget(trial) or self._study.full_budget,
+            time_left_s=None if is_over else self._time_left_s(watched),
             now=None if is_over else watched.now,
         )
         siblings = self._known_siblings()
-        context = replace(context, siblings=siblings.of(trial, context.metric))
+        context = siblings.around(trial, context)
         watched.metric = context.metric
         judgement = judge(records, context)
         reason = None if is_over else self._study.policy.reason_to_stop(judgement, records, context)
@@ -397,7 +416,7 @@ class Watcher:
         if key in self._tried:
             return
         try:
-            command = accepting(trial, found[1].name, [found[0]], self._study.space, origin=_AUTO)
+            command = accepting(trial, found[1].name, [found[0]], self._study.space, origin=AUTO)
         except DhflowError as error:
             _log.debug("a suggestion cannot be followed: %s", error)
             return
@@ -414,12 +433,9 @@ class Watcher:
             advice = None if parent is None else parent.meta.get("advice")
         return depth
 
-    def _time_left_s(self, trial_id: int) -> float | None:
-        left = [each for each in (self._deadline(),) if each is not None]
-        running = self._running.get(trial_id)
-        if self._study.timeout_s is not None and running is not None:
-            left.append(self._study.timeout_s - (time.monotonic() - running.since))
-        return min(left, default=None)
+    def _time_left_s(self, watched: Watched) -> float | None:
+        left = (self._deadline(), watched.time_left_s)
+        return min((each for each in left if each is not None), default=None)
 
     def _known_siblings(self) -> Siblings:
         if self._siblings is None:
@@ -463,7 +479,6 @@ class Watcher:
             _log.debug("the state of running trials cannot be shown: %s", error)
 
 
-_AUTO = "policy:auto"
 _COMPARABLE = frozenset({TrialStatus.COMPLETED, TrialStatus.STOPPED})
 
 
@@ -475,7 +490,7 @@ def _is_long(event: AttemptEnded) -> bool:
 
 
 def _is_auto(trial: Trial) -> bool:
-    return trial.source is TrialSource.ADVICE and trial.meta.get("advice", {}).get("by") == _AUTO
+    return trial.source is TrialSource.ADVICE and trial.meta.get("advice", {}).get("by") == AUTO
 
 
 def _tried_by(trial: Trial) -> int | None:

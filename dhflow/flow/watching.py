@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,13 @@ from dhflow.flow.pool import Pool
 from dhflow.flow.run_directory import RunDirectory
 from dhflow.flow.settings import RunSettings
 from dhflow.flow.watcher import Watcher
+from dhflow.monitor.stopper import FULL_BUDGET, TIME_LIMIT, lacking
 
 if TYPE_CHECKING:
     from dhflow.flow.channel_server import ChannelServer
     from dhflow.flow.driver import Driver
+
+_log = logging.getLogger(__name__)
 
 # An address may hold colons itself.
 _CHANNEL = re.compile(r"zmq(?::(?P<host>[^\-]*?))??:(?P<low>\d+)-(?P<high>\d+)")
@@ -84,14 +88,20 @@ def make_watcher(
     directory: RunDirectory,
     server: ChannelServer | None,
 ) -> Watcher:
-    """Return the watcher of a driver's session."""
+    """Return the watcher of a driver's session; warn of stoppers that cannot act in it."""
+    known = () if parts.full_budget is None else (FULL_BUDGET,)
+    limits = (settings.timeout_s, settings.wall_time_s, settings.node_hours)
+    if any(each is not None for each in limits):
+        known = (*known, TIME_LIMIT)
+    for text in lacking(settings.policy.stoppers, known):
+        _log.warning(text)
     study = WatchedStudy(
         record=parts.record.copy(),
         objectives=parts.objectives,
         space=parts.space,
         policy=settings.policy,
         full_budget=parts.full_budget,
-        timeout_s=settings.timeout_s,
+        target=settings.target,
         history=parts.history_path,
     )
     return Watcher(

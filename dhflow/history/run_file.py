@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,12 +11,16 @@ from typing import Any
 from dhflow.history.disk import PathLike, history_error, real_path, write_whole
 from dhflow.history.event import StudyHeader, StudyRecord
 from dhflow.history.journal import Place
+from dhflow.history.owner import is_alive
 from dhflow.monitor.finding import Finding
 from dhflow.monitor.record import Records
 from dhflow.objective import Direction, Objective
-from dhflow.trial import Attempt, Trial, TrialSource, TrialStatus
+from dhflow.trial import Attempt, Trial, TrialFailure, TrialSource, TrialStatus
 
 _RUN_ID = "single-run"
+
+_SILENT_S = 3600.0
+"""Without a word for so long, and for as long as the run had taken by then, a run of another host counts as over."""
 
 
 def write_run(
@@ -27,6 +33,7 @@ def write_run(
     config: Mapping[str, Any] | None = None,
     budget: float | None = None,
     status: TrialStatus = TrialStatus.RUNNING,
+    failure: TrialFailure | None = None,
     started_at: float | None = None,
 ) -> None:
     """Write a run to a file of its own, whole and in one step; called again as the run goes on.
@@ -47,7 +54,9 @@ def write_run(
     budget : float, optional
         Epochs of the whole run.
     status : TrialStatus
-        RUNNING until the run has ended.
+        RUNNING until the run has ended; this process is taken for the one that runs it.
+    failure : TrialFailure, optional
+        Why a run that has FAILED did.
     started_at : float, optional
         UTC epoch seconds.
 
@@ -69,7 +78,7 @@ def write_run(
         created_at=began,
         budget=None if budget is None else {"name": "epochs", "low": 1, "high": budget},
     )
-    trial = _trial(records, objective, dict(config or {}), budget=budget, status=status, began=began)
+    trial = _trial(records, objective, dict(config or {}), budget=budget, status=status, failure=failure, began=began)
     detail = run_detail(records, findings)
     tables = table.from_record(StudyRecord(header, [], {0: trial}), detail.tables, detail.array_values)
     path = real_path(path)
@@ -79,6 +88,24 @@ def write_run(
         raise history_error(error, f"{path} cannot be written", path) from error
 
 
+def is_written(path: PathLike, trial: Trial) -> bool:
+    """Tell whether the run in a file still goes on, as far as can be known from outside.
+
+    A process that was killed could not say that it ended. One of this host can be looked up; of one elsewhere the age
+    of the file tells, which is written after an epoch, so that it may be as old as some of them take.
+    """
+    if trial.status is not TrialStatus.RUNNING:
+        return False
+    attempt = trial.attempts[-1]
+    pid = int(attempt.worker) if attempt.worker.isdecimal() else None
+    alive = is_alive({"host": attempt.host, "pid": pid})
+    if alive is not None:
+        return alive
+    written_at = real_path(path).stat().st_mtime
+    spent_s = written_at - (attempt.started_at or written_at)
+    return time.time() - written_at < max(_SILENT_S, spent_s)
+
+
 def _trial(
     records: Records,
     objective: Objective,
@@ -86,13 +113,14 @@ def _trial(
     *,
     budget: float | None,
     status: TrialStatus,
+    failure: TrialFailure | None,
     began: float,
 ) -> Trial:
     is_over = status.is_finished
     ended_at = records.last_time or began
     end = ended_at if is_over else None
     losses = [objective.to_loss(float(each)) for each in records.series(objective.name).finite.values]
-    has_value = is_over and bool(losses)
+    has_value = is_over and failure is None and bool(losses)
     if status is TrialStatus.COMPLETED and not has_value:
         status = TrialStatus.FAILED
     return Trial(
@@ -104,6 +132,10 @@ def _trial(
         created_at=began,
         values={objective.name: objective.from_loss(min(losses))} if has_value else {},
         losses=(min(losses),) if has_value else (),
-        attempts=(Attempt(1, status, began, began, end, end),),
+        attempts=(
+            Attempt(
+                1, status, began, began, end, end, host=socket.gethostname(), worker=str(os.getpid()), failure=failure
+            ),
+        ),
         outcome_number=0 if is_over else None,
     )

@@ -1,8 +1,8 @@
 """Suggestions: what each change is, which parameter of the config it is, and whether the search space allows it.
 
 A change is looked for in the trial's config under the names that people use for it, put on the nearest value that the
-parameter can take, and checked with the whole config. Where there is no such parameter, or the space does not allow the
-value, the suggestion is given in words.
+parameter can take, and checked with the whole config. Where there is no such parameter, or the space leaves less than a
+useful part of the change, the suggestion is given in words.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ LEARNING_RATE_STEP = 3.0
 """Half a decade: large enough to be seen, small enough not to step over the working range (Bengio 2012, sec. 3)."""
 MOST_STEPS = 6
 """Steps at once, where the updates show that one would not do: a factor of 729."""
+USEFUL_SHARE = 0.5
+"""Of a change that a search space must leave for it to be offered: of the learning rate a factor of 1.7."""
 UPDATE_RATIO = (3e-4, 1e-2)
 """Norm of an update over that of its weight between which a learning rate is in its working range (CS231n: 1e-3)."""
 
@@ -95,30 +97,41 @@ def change(
     name, text, reason, expected : str
         See :class:`~dhflow.monitor.finding.Suggestion`.
     """
-    diff = _diff(role, new, context)
-    if not diff:
-        return Suggestion(name, "advice", text, reason, expected)
-    ((parameter, value),) = diff.items()
-    old = context.config.get(parameter)
-    shown = f"{text}: {parameter} = {_show(value)}" + ("" if old is None else f" instead of {_show(old)}")
-    return Suggestion(name, "change", shown, reason, expected, diff)
-
-
-def _diff(role: str, new: Callable[[Any], Any], context: Context) -> dict[str, Any]:
     parameter = parameter_of(role, context)
-    if parameter is None:
-        return {}
-    old = context.config.get(parameter)
+    old = None if parameter is None else context.config.get(parameter)
+    wanted = None if parameter is None else _wanted(new, old)
+    if parameter is None or wanted is None or wanted == old:
+        return Suggestion(name, "advice", text, reason, expected)
+    value = wanted if context.space is None else _nearest(context.space, parameter, wanted, old)
+    if value is None or (context.space is not None and {**context.config, parameter: value} not in context.space):
+        return Suggestion(name, "advice", f"{text} (the search space has no such {parameter})", reason, expected)
+    if _share_done(old, wanted, value) < USEFUL_SHARE:
+        bound = f"the search space ends at {parameter} = {_show(value)}: widen it"
+        return Suggestion(name, "advice", f"{text} ({bound})", reason, expected)
+    shown = f"{parameter} = {_show(value)}" + ("" if old is None else f" instead of {_show(old)}")
+    # What is promised is what is done: the space may allow only a part of it, or a value of a list beside it.
+    shown = f"{text}: {shown}" if _is_near(value, wanted) else f"{shown}, in this search space the nearest to: {text}"
+    return Suggestion(name, "change", shown, reason, expected, {parameter: value})
+
+
+def _wanted(new: Callable[[Any], Any], old: Any) -> Any:
     try:
-        wanted = new(old)
+        return new(old)
     except TypeError:  # arithmetic on a text, or on nothing
-        return {}
-    value = wanted if context.space is None or wanted is None else _nearest(context.space, parameter, wanted, old)
-    if value is None or value == old:
-        return {}
-    if context.space is not None and {**context.config, parameter: value} not in context.space:
-        return {}
-    return {parameter: value}
+        return None
+
+
+def _share_done(old: Any, wanted: Any, value: Any) -> float:
+    """Return which part of the change a value is, in magnitudes where there are such."""
+    if not (_is_number(old) and _is_number(wanted) and _is_number(value)):
+        return 1.0
+    if min(old, wanted, value) > 0:
+        return math.log(value / old) / math.log(wanted / old)
+    return float((value - old) / (wanted - old))
+
+
+def _is_near(value: Any, wanted: Any) -> bool:
+    return math.isclose(value, wanted, rel_tol=0.02) if _is_number(value) and _is_number(wanted) else value == wanted
 
 
 def _nearest(space: SearchSpace, name: str, wanted: Any, old: Any) -> Any:

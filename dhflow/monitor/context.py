@@ -20,6 +20,14 @@ _MAXIMISED = ("acc", "auc", "f1", "precision", "recall", "r2", "score", "iou", "
 """Parts of names of metrics that are better when higher, where nobody says."""
 
 
+def direction_by_name(metric: str) -> Direction | None:
+    """Return the direction that a metric's name says: a loss or an error is minimised; None if it says nothing."""
+    name = metric.lower()
+    if "loss" in name or "error" in name:
+        return "minimize"
+    return "maximize" if any(each in name for each in _MAXIMISED) else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sibling:
     """Another trial's curve of the objective's metric.
@@ -86,13 +94,7 @@ class Context:
 
     def direction(self, metric: str) -> Direction:
         """Return a metric's direction: as told, else by its name; a loss or an error is minimised."""
-        told = self.directions.get(metric)
-        if told is not None:
-            return told
-        name = metric.lower()
-        if "loss" in name or "error" in name:
-            return "minimize"
-        return "maximize" if any(each in name for each in _MAXIMISED) else "minimize"
+        return self.directions.get(metric) or direction_by_name(metric) or "minimize"
 
     def objective(self, metric: str | None = None) -> Objective:
         """Return a metric (the objective's own by default) with its direction."""

@@ -24,6 +24,7 @@ from dhflow.monitor.record import (
     Reading,
     Record,
     TensorRecord,
+    TimeLimit,
     WorstSample,
 )
 
@@ -36,6 +37,7 @@ RECORD_TYPES: Mapping[str, type[Any]] = {
     "network": NetworkFacts,
     "data": DataFacts,
     "listening": Listening,
+    "time_limit": TimeLimit,
 }
 _NAMES = {each: name for name, each in RECORD_TYPES.items()}
 _NOT_FINITE = {"nan", "inf", "-inf", "NaN", "Infinity", "-Infinity"}

@@ -29,7 +29,7 @@ class Policy:
     stoppers : tuple of Stopper
         They stop trials whatever `adapt` says.
     max_auto : int
-        At most so many trials are made by ``"auto"``.
+        At most so many trials are made by ``"auto"``; the study's own limits hold for them too.
 
     Raises
     ------

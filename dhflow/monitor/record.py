@@ -207,6 +207,8 @@ class NetworkFacts:
     learning_rate, clip_norm : float
     batch_size : int
     n_steps_per_epoch : int
+    n_epochs : int
+        That the run is to have; 0 is unknown.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -219,6 +221,7 @@ class NetworkFacts:
     clip_norm: float = math.nan
     batch_size: int = 0
     n_steps_per_epoch: int = 0
+    n_epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,25 @@ class Listening:
     time: float = 0.0
 
 
-Record = Reading | TensorRecord | MachineRecord | ClassRecord | WorstSample | NetworkFacts | DataFacts | Listening
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long the run may go on, as its worker knows it: `left_s` seconds at `time`. It is no part of a history."""
+
+    time: float = 0.0
+    left_s: float = math.inf
+
+
+Record = (
+    Reading
+    | TensorRecord
+    | MachineRecord
+    | ClassRecord
+    | WorstSample
+    | NetworkFacts
+    | DataFacts
+    | Listening
+    | TimeLimit
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

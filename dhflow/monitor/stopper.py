@@ -7,7 +7,7 @@ asked whenever a trial has reported, and what it returns is recorded as the reas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -26,9 +26,25 @@ STOPPER = "stopper:"
 """What the rules of stoppers' findings begin with."""
 
 
+FULL_BUDGET, TIME_LIMIT = "full_budget", "time_limit"
+_LACKING = {
+    FULL_BUDGET: (
+        'it acts only on trials that say how many steps a whole run has: declare it, budget=Budget("epochs", 1, 30), '
+        "or watch the training with KerasMonitor(trial)"
+    ),
+    TIME_LIMIT: (
+        "nothing limits a trial's time but the end of its batch job, if it has one: give timeout_s or wall_time_s"
+    ),
+}
+
+
 @runtime_checkable
 class Stopper(Protocol):
-    """Decides that a trial is not worth its time any more."""
+    """Decides that a trial is not worth its time any more.
+
+    One that cannot act without the full budget or a time limit may say so in ``needs``, a tuple of
+    ``"full_budget"`` and ``"time_limit"``: a search that declares neither warns when it starts.
+    """
 
     @property
     def name(self) -> str:
@@ -126,6 +142,7 @@ class ExtrapolationStopper:
     n_siblings: int = 1
     least_share: float = 0.1
     name: ClassVar[str] = "extrapolation"
+    needs: ClassVar[tuple[str, ...]] = (FULL_BUDGET,)
 
     def check(self, records: Records, context: Context) -> Finding | None:
         """Return why the trial should stop, or None."""
@@ -160,6 +177,7 @@ class TimeStopper:
 
     margin: float = 1.1
     name: ClassVar[str] = "time"
+    needs: ClassVar[tuple[str, ...]] = (TIME_LIMIT, FULL_BUDGET)
 
     def check(self, records: Records, context: Context) -> Finding | None:
         """Return why the trial should stop, or None."""
@@ -194,6 +212,12 @@ def make_stoppers(wanted: Sequence[str | Stopper]) -> tuple[Stopper, ...]:
         else:
             raise SearchError(f"a stopper has a name and check(records, context); {each!r} has not")
     return tuple(made)
+
+
+def lacking(stoppers: Sequence[Stopper], known: Collection[str]) -> list[str]:
+    """Return what is to be said of stoppers that need what a study does not tell."""
+    needs = [(each, need) for each in stoppers for need in getattr(each, "needs", ()) if need not in known]
+    return [f"stopper {each.name!r}: {_LACKING[need]}" for each, need in needs if need in _LACKING]
 
 
 def first_stop(stoppers: Sequence[Stopper], records: Records, context: Context) -> Finding | None:

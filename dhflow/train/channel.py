@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from dhflow.monitor.control import Control, control_from_line
 from dhflow.monitor.keeper import Keeper
 from dhflow.monitor.line import to_line
-from dhflow.monitor.record import DataFacts, Listening, NetworkFacts, Reading, Record
+from dhflow.monitor.record import DataFacts, Listening, NetworkFacts, Reading, Record, TimeLimit
 from dhflow.train.attempt_directory import CONTROLS, EPOCH_LOOK_INTERVAL_S, STOP
 from dhflow.train.records_file import RecordsFile
 
@@ -39,7 +39,7 @@ POLL_INTERVAL_S = 0.1
 MAX_WAITING = 4_000
 """Records of detail that wait to be sent."""
 
-_FACTS = (NetworkFacts, DataFacts, Listening)
+_FACTS = (NetworkFacts, DataFacts, Listening, TimeLimit)
 
 
 class Sink(Protocol):
@@ -211,6 +211,7 @@ class WorkerChannel:
             if not self._has_listened:
                 self._has_listened = True
                 self._add([Listening(time.time())])
+                self.flush()  # until it is known the trial is refused controls, and the next call may be an epoch away
             self.poll()
             found = list(self._came)
             self._came.clear()

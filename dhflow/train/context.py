@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dhflow.errors import ObjectiveError
 from dhflow.train.attempt_directory import EPOCH_LOOK_INTERVAL_S, RECORDS, STOP, make_directory
-from dhflow.train.curve import Curve, to_line
+from dhflow.train.curve import Curve, time_limit_line, to_line
 from dhflow.train.deadline import block_ends
 from dhflow.train.records_file import RecordsFile
 from dhflow.train.task import Task
@@ -243,7 +243,12 @@ class TrialContext:
     def _records_file(self, directory: str) -> RecordsFile:
         if self._records is None:
             self._make_directory(directory)
-            self._records = RecordsFile(f"{directory}/{RECORDS}")
+            records = RecordsFile(f"{directory}/{RECORDS}")
+            left_s = self.time_left_s
+            if left_s is not None:
+                # The driver does not know when a queue has let the trial begin, nor when the worker's job ends.
+                records.append(time_limit_line(self._clock(), left_s))
+            self._records = records
         return self._records
 
 

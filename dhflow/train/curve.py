@@ -85,6 +85,12 @@ def to_line(report: Report) -> bytes:
     return json.dumps({"step": step, "time": time, "values": strict}).encode() + b"\n"
 
 
+def time_limit_line(time: float, left_s: float) -> bytes:
+    """Return the line that says how long an attempt may go on; a :class:`~dhflow.monitor.record.TimeLimit`."""
+    data = {"record": "time_limit", "time": time, "left_s": left_s}
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
 def from_line(line: bytes) -> Report | None:
     """Return the report in a line of ``records.jsonl``, or None if the line is torn or is no report.
 

@@ -20,6 +20,7 @@ from dhflow.errors import TrialLostError
 from dhflow.train.attempt_directory import CONFIG, CONTROLS, OUTPUT, RECORDS, RETURNED, STOP
 from dhflow.train.capped_log import CappedLog
 from dhflow.train.command import render
+from dhflow.train.curve import time_limit_line
 from dhflow.train.deadline import block_ends
 from dhflow.train.failure import users_line_in_text
 from dhflow.train.task import CommandSource, Task
@@ -103,6 +104,7 @@ def run_command(source: CommandSource, task: Task, directory: Path) -> object:
     try:
         (directory / RETURNED).unlink(missing_ok=True)  # of an earlier run of this attempt
         (directory / CONFIG).write_text(json.dumps(dict(task.config)))
+        _note_time_limit(task, directory)
         log = CappedLog(str(directory / OUTPUT), task.settings.output_limit_bytes)
         try:
             ended_in_time, code, run = _run(command, source.cwd, task, directory, log)
@@ -116,6 +118,14 @@ def run_command(source: CommandSource, task: Task, directory: Path) -> object:
     if code != 0:
         raise _failed(code, run.last_lines())
     return _read_result(directory / RETURNED, run)
+
+
+def _note_time_limit(task: Task, directory: Path) -> None:
+    """Say how long the command may go on, where its own reports will be: for whoever watches it."""
+    left_s = _time_left_s(task)
+    if left_s is not None:
+        with (directory / RECORDS).open("ab") as file:
+            file.write(time_limit_line(time.time(), left_s))
 
 
 def _run(command: str, cwd: str, task: Task, directory: Path, log: CappedLog) -> tuple[bool, int, _Running]:
@@ -158,10 +168,15 @@ def _environment(task: Task, directory: Path) -> dict[str, str]:
 
 
 def _time_left(task: Task) -> str:
-    """Return the whole seconds that a command has from its start, or "" where nothing limits it."""
+    left_s = _time_left_s(task)
+    return "" if left_s is None else str(int(left_s))
+
+
+def _time_left_s(task: Task) -> float | None:
+    """Return how long a command has from its start, or None where nothing limits it."""
     ends = [each - time.time() for each in (task.deadline, block_ends()) if each is not None]
     limits = ends if task.settings.timeout_s is None else [*ends, task.settings.timeout_s]
-    return str(int(min(limits))) if limits else ""
+    return min(limits, default=None)
 
 
 def _start(command: str, cwd: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dhflow.monitor.keeper import Keeper
 from dhflow.monitor.line import to_json
-from dhflow.monitor.record import Reading
+from dhflow.monitor.record import Reading, TimeLimit
 from dhflow.train.channel import FileSink, HomeSink, Sink, WorkerChannel
 from dhflow.train.context import TrialContext
 from dhflow.train.curve import to_line
@@ -25,7 +25,7 @@ def make_channel(task: Task, context: TrialContext) -> WorkerChannel:
         keeper = Keeper()
     if task.settings.channel is None and task.directory is None and task.settings.policy is not None:
         watch = LocalWatch(task, lambda: context.time_left_s, monotonic=context._monotonic)
-    return WorkerChannel(
+    channel = WorkerChannel(
         _sink(task, context),
         lambda reading: context._take_report(reading.step, reading.time or context._clock(), dict(reading.values)),
         keeper,
@@ -33,6 +33,10 @@ def make_channel(task: Task, context: TrialContext) -> WorkerChannel:
         lock=context._lock,
         monotonic=context._monotonic,
     )
+    left_s = context.time_left_s
+    if task.settings.channel is not None and left_s is not None:
+        channel.send([TimeLimit(context._clock(), left_s)])
+    return channel
 
 
 def _sink(task: Task, context: TrialContext) -> Sink:

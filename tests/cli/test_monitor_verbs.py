@@ -69,6 +69,7 @@ def test_a_running_trial_is_shown_advised_changed_and_stopped(
         advised = dhflow("advise", history, "--trial", "0").out
         assert "critical: overflow" in advised
         assert "dhflow accept clip.h5 0/clip_gradients" in advised
+        assert "dhflow accept clip.h5 0/stop" in advised
         assert "overflow" in dhflow("monitor", history, "--trial", "0").out
         wrong = dhflow("accept", history, "0/other")
         assert (wrong.code, wrong.out) == (1, "")
@@ -103,7 +104,10 @@ def ended(overflowing: Path, dhflow: Any) -> str:
 
 
 def test_advice_on_an_ended_trial_is_accepted_for_the_next_session(ended: str, dhflow: Any) -> None:
-    assert "dhflow accept clip.h5 0/clip_gradients" in dhflow("advise", ended).out
+    advised = dhflow("advise", ended).out
+    assert "dhflow accept clip.h5 0/clip_gradients" in advised
+    assert "suggested: stop this run" in advised
+    assert "0/stop" not in advised
     data = json.loads(dhflow("advise", ended, "--json").out)
     assert (data["light"], data["findings"][0]["rule"]) == ("red", "overflow")
     refused = dhflow("accept", ended, "0/stop")

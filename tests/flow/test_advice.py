@@ -15,7 +15,7 @@ from dhflow import Float, SearchSpace, TrialStatus, commands
 from dhflow.cli.watching import advice_lines
 from dhflow.errors import SearchError
 from dhflow.flow import advice as advice_module
-from dhflow.flow.advice import BOARD, advice_on, space_of
+from dhflow.flow.advice import BOARD, advice_on, own_budget, space_of
 from dhflow.flow.run_directory import run_path
 from dhflow.history import History, load_record, write_run
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, StudyHeader, TrialCreated
@@ -92,6 +92,24 @@ def test_why_a_stopper_has_ended_a_trial_stays_true(tmp_path: Path) -> None:
     stopped = Finding("stopper:median", Severity.CRITICAL, "worse than the median", step=4)
     advice = advised(made(tmp_path / "h.h5", SMOOTH, [stopped]))
     assert (advice.findings[0], advice.earlier) == (stopped, ())
+
+
+def test_a_stopped_trial_is_judged_by_the_budget_that_it_was_to_have(tmp_path: Path) -> None:
+    path = tmp_path / "h.h5"
+    budget = {"name": "epochs", "low": 1, "high": 60}
+    header = StudyHeader("0" * 16, SPACE.to_json(), (Objective("val_loss", "minimize"),), 0, 1.0, budget=budget)
+    rows = tuple(Measurement(step, float(step), "val_loss", 1.0 + math.exp(-2.0 * step)) for step in range(1, 13))
+    stopped = Attempt(1, TrialStatus.STOPPED, 1.0, 1.0, 2.0, 3.0)
+    end = AttemptEnded(0, stopped, TrialStatus.STOPPED, {"val_loss": 0.94}, (0.94,), measurements=rows,
+                       outcome_number=0, budget=12.0)  # fmt: skip
+    with History.create(path, header, in_process=True) as history:
+        history.append([TrialCreated(Trial(0, CONFIG)), AttemptSubmitted(0, 1, 1.0), end])
+    record = load_record(path)
+    assert record.trials[0].budget == 12.0
+    (found,) = (each for each in advised(path).findings if each.rule == "converged")
+    assert found.evidence["epochs_left"] == 48
+    assert own_budget(record.trials[0]) is None
+    assert own_budget(Trial(1, {}, TrialStatus.COMPLETED, budget=9.0)) == 9.0
 
 
 def test_a_finding_that_another_explains_has_not_gone(tmp_path: Path) -> None:

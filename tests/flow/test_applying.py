@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,11 +123,11 @@ def swings(config: dict[str, Any], trial: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def running(history: Path, **changes: float) -> Iterator[Study]:
+def running(history: Path, objective: Callable[..., Any] = swings, **changes: float) -> Iterator[Study]:
     with Study(SPACE, searcher="random", seed=1, history=history) as study:
         study.enqueue({**CONFIG, **changes})
         options: Any = {"site": "laptop", "site_set": {"executor": "threads", "workers": 2}, "max_trials": 1}
-        thread = threading.Thread(target=study.run, args=(swings,), kwargs=options)
+        thread = threading.Thread(target=study.run, args=(objective,), kwargs=options)
         thread.start()
         try:
             yield study
@@ -187,6 +187,10 @@ def test_a_trial_that_does_not_listen_goes_on_as_it_is(tmp_path: Path) -> None:
         wait_for_advice(history, listens=False)
         with pytest.raises(SearchError, match="never asked for controls"):
             commands.accept(history, "0/lower_learning_rate", running=True)
+        with pytest.raises(SearchError, match="would not hear of another learning rate"):
+            commands.set_learning_rate(history, 0, 0.01)
+        with pytest.raises(SearchError, match="would not hear of a wish for a checkpoint"):
+            commands.checkpoint(history, 0)
         study.accept("0/lower_learning_rate", running=True)  # only logged
         commands.stop(history, 0)
     (trial,) = load(history).trials
@@ -202,3 +206,41 @@ def test_a_study_tells_its_own_trial(tmp_path: Path) -> None:
     (trial,) = load(history).trials
     assert trial.metrics["rates"] == "0.0333"
     assert [(each.command, each.origin) for each in read_commands(history)] == [("control", "study")]
+
+
+def settles(config: dict[str, Any], trial: Any) -> float:
+    """Swing until a warning has been found, and then no more."""
+    until, step = time.monotonic() + 120, 0
+    while not trial.should_stop():
+        step += 1
+        swing = 0.8 * (step % 2) if not (trial.dir / "calm").exists() else 0.0
+        trial.report(step, loss=1.0 + 5.0 / step + swing)
+        time.sleep(0.01)
+        assert time.monotonic() < until
+    return 1.0
+
+
+def test_what_was_found_earlier_can_be_followed_while_the_search_runs(tmp_path: Path) -> None:
+    history = tmp_path / "h.h5"
+
+    def wait_for(is_so: Callable[[commands.Advice], bool]) -> None:
+        until = time.monotonic() + 60
+        while not is_so(advice := commands.advise(history, 0)):
+            assert time.monotonic() < until, advice
+            time.sleep(0.1)
+
+    with running(history, settles) as study:
+        until = time.monotonic() + 60
+        while not study.record.trials or study.record.trials[0].status is not TrialStatus.RUNNING:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        wait_for(lambda advice: "oscillation" in {each.rule for each in advice.findings})
+        (run_path(history) / "trials" / "0" / "1" / "calm").touch()
+        wait_for(lambda advice: "oscillation" in {each.rule for each in advice.earlier})
+        with pytest.raises(SearchError, match="not suggested"):
+            commands.accept(history, "0/lower_learning_rate", running=True)
+        assert commands.accept(history, "0/lower_learning_rate") == 1
+        commands.stop(history, 0)
+        wait_for(lambda advice: not advice.is_live)
+        commands.stop(history, 1)
+    assert load(history).record.trials[1].config["learning_rate"] == pytest.approx(0.1)

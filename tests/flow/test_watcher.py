@@ -176,8 +176,9 @@ def test_only_suggesting_stops_nothing(history: Path) -> None:
 def test_auto_tries_the_first_change_as_a_new_trial_up_to_its_cap(history: Path) -> None:
     with Study(SPACE, searcher="random", seed=1, history=history) as study:
         study.enqueue({"x": 0.1, "global_clipnorm": 5.0}, {"x": 0.2, "global_clipnorm": 6.0})
-        study.run(overflowing, adapt="auto", max_auto=1, max_trials=2, abort_after=None, **THREADS)
+        study.run(overflowing, adapt="auto", max_auto=1, max_trials=3, abort_after=None, **THREADS)
     trials = load(history).trials
+    assert len(trials) == 3
     made = [each for each in trials if each.source is TrialSource.ADVICE]
     assert len(made) == 1
     parent = trials[made[0].meta["advice"]["trial"]]
@@ -187,6 +188,15 @@ def test_auto_tries_the_first_change_as_a_new_trial_up_to_its_cap(history: Path)
     assert made[0].status is TrialStatus.COMPLETED
     (accepted,) = (each for each in read_commands(history) if each.command == "accept")
     assert accepted.reply == {"trial": made[0].trial_id}
+
+
+def test_auto_makes_no_trial_beyond_the_limit(history: Path) -> None:
+    with Study(SPACE, searcher="random", seed=1, history=history) as study:
+        study.enqueue({"x": 0.1, "global_clipnorm": 5.0}, {"x": 0.2, "global_clipnorm": 6.0})
+        study.run(overflowing, adapt="auto", max_trials=2, abort_after=None, **THREADS)
+    assert [each.source for each in load(history).trials] == [TrialSource.USER] * 2
+    refused = [each.reply["error"] for each in read_commands(history) if each.command == "accept"]
+    assert refused == ["no more trials are made by themselves: max_trials was reached"] * 2
 
 
 def test_the_median_stopper_works_with_any_searcher(history: Path) -> None:
@@ -244,7 +254,9 @@ def test_commands_from_another_process_reach_a_running_search(history: Path) -> 
         assert "no command 'dance'" in ask("dance")["error"]
         assert "x" in ask("add", config={"x": 7.0, "global_clipnorm": 1.0})["error"]
         assert "there is no control" in ask("control", 0, control="fly")["error"]
-        assert ask("control", 0, control="learning_rate", value=0.01) == {"sent": True}
+        assert "positive number" in ask("control", 0, control="learning_rate", value=-1.0)["error"]
+        for control in ({"control": "learning_rate", "value": 0.01}, {"control": "checkpoint"}):
+            assert "never asked for controls" in ask("control", 0, **control)["error"]
         assert ask("accept", 0, suggestion="clip_gradients") == {"trial": 1}
         assert ask("add", config={"x": 0.3, "global_clipnorm": 0.5}) == {"trial": 2}
         assert ask("stop", 0) == {"sent": True}
@@ -254,7 +266,7 @@ def test_commands_from_another_process_reach_a_running_search(history: Path) -> 
     assert [each.status for each in trials] == [TrialStatus.STOPPED, *[TrialStatus.COMPLETED] * 2]
     assert [each.source for each in trials[1:]] == [TrialSource.ADVICE, TrialSource.USER]
     done = [each.command for each in read_commands(history) if "error" not in each.reply]
-    assert done == ["control", "accept", "add", "stop"]
+    assert done == ["accept", "add", "stop"]
     assert not board.exists()
 
 

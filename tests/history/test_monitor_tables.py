@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from dhflow.history import (
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event, TrialCreated, from_json, to_json
 from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.history.monitor_tables import metric_name, read_metric_name, to_lines
+from dhflow.history.run_file import is_written
 from dhflow.monitor.finding import Finding, Severity, Suggestion, finding_from_json, finding_to_json
 from dhflow.monitor.record import (
     ClassRecord,
@@ -149,3 +153,24 @@ def test_a_run_without_a_search_has_a_file_of_its_own(tmp_path: Path, status: Tr
 def test_a_run_whose_every_loss_overflowed_has_failed(tmp_path: Path) -> None:
     write_run(tmp_path / "r.h5", Records.of([Reading(1, {"val_loss": math.nan})]), status=TrialStatus.COMPLETED)
     assert load_record(tmp_path / "r.h5").trials[0].status is TrialStatus.FAILED
+
+
+def test_whether_a_run_goes_on_is_known_by_its_process_and_elsewhere_by_the_age_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.h5"
+    began = time.time() - 10_000.0
+    write_run(path, Records.of([Reading(1, {"val_loss": 1.0})]), started_at=began)
+    trial = load_record(path).trials[0]
+    assert is_written(path, trial)
+    attempt = trial.attempts[0]
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    gone = replace(trial, attempts=(replace(attempt, worker=str(ended.pid)),))
+    assert not is_written(path, gone)
+    elsewhere = replace(trial, attempts=(replace(attempt, host="elsewhere"),))
+    assert is_written(path, elsewhere)
+    for silent_s, goes_on in ((3_000.0, True), (5_500.0, False)):
+        now = time.time() - silent_s
+        os.utime(path, (now, now))
+        assert is_written(path, elsewhere) is goes_on
+    write_run(path, Records.of([Reading(1, {"val_loss": 1.0})]), status=TrialStatus.COMPLETED)
+    assert not is_written(path, load_record(path).trials[0])

@@ -8,6 +8,7 @@ import pytest
 
 from dhflow.flow.limits import Limits
 from dhflow.flow.message import Commanded, Finished, Instructions, Noted
+from dhflow.flow.taking import AUTO
 from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.monitor.control import Control
 from dhflow.testing.loop import WALL, LoopBench
@@ -34,6 +35,22 @@ def test_an_accepted_change_runs_before_the_searchers_and_has_no_parent() -> Non
     assert made.meta == {"advice": {"trial": 0, "suggestion": "clip_gradients", "by": "me"}}
     assert give(bench, "add", config={"x": 8})[1] == {"trial": 2}
     assert bench.loop.record.trials[2].source is TrialSource.USER
+
+
+def test_trials_that_are_made_by_themselves_keep_to_the_limits() -> None:
+    bench = LoopBench(limits=Limits(max_trials=3))
+    bench.start(1)
+
+    def accept() -> Any:
+        arguments = {"config": {"x": 7}, "suggestion": "clip_gradients"}
+        todo = bench.step(Commanded(CommandTaken(0.0, "accept", 0, AUTO, arguments)))
+        return next(each.reply for each in todo.records if isinstance(each, CommandTaken))
+
+    bench.complete(0, answer=False)  # the searcher is asked for trial 1
+    assert accept() == {"trial": 1}
+    assert "max_trials" in accept()["error"]  # trial 2 will be the searcher's
+    assert give(bench, "accept", 0, config={"x": 9}, suggestion="x")[1] == {"trial": 2}  # a user's own wish
+    assert "max_trials was reached" in accept()["error"]
 
 
 def test_stops_and_controls_are_for_running_trials_alone() -> None:

@@ -38,7 +38,39 @@ def test_outside_the_space_it_is_advice_in_words():
     assert (found.action, dict(found.changes), found.is_applicable) == ("advice", {}, False)
     assert advice.more_units(AROUND, "").action == "advice"  # no such parameter
     assert advice.other_activation(AROUND, "leaky_relu", "").action == "advice"  # no such value
-    assert advice.more_layers(AROUND, "").action == "advice"  # a forbidden combination
+    more = advice.more_layers(AROUND, "")  # a forbidden combination
+    assert (more.action, more.text) == ("advice", "add a hidden layer (the search space has no such n_layers)")
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (3e-4, "divide the learning rate by 3: learning_rate = 0.0001 instead of 0.0003"),
+        (
+            2e-4,
+            "learning_rate = 0.0001 instead of 0.0002, in this search space the nearest to: "
+            "divide the learning rate by 3",
+        ),
+        (1.485e-4, "divide the learning rate by 3 (the search space ends at learning_rate = 0.0001: widen it)"),
+        (1e-4, "divide the learning rate by 3 (the search space ends at learning_rate = 0.0001: widen it)"),
+    ],
+)
+def test_what_is_promised_is_what_the_space_allows(rate, text):
+    found = advice.lower_learning_rate(Context(config={**CONFIG, "learning_rate": rate}, space=SPACE), Records(), "")
+    assert found.text == text
+    assert found.action == ("change" if rate > 1.5e-4 else "advice")
+
+
+def test_a_change_of_which_little_is_left_is_not_tried():
+    space = SearchSpace({"dropout": Float(0.0, 0.5), "units": Ordinal([16, 100]), "clipnorm": Float(2.0, 10.0)})
+    around = Context(config={"dropout": 0.45, "units": 16, "clipnorm": 5.0}, space=space)
+    assert advice.more_dropout(around, "").action == "advice"
+    assert advice.clip_gradients(around, "").action == "advice"  # to 2 in place of 0.1
+    assert advice.less_dropout(around, "").changes == {"dropout": 0.225}
+    more = advice.more_units(around, "")
+    assert more.text.startswith("units = 100 instead of 16, in this search space the nearest to: double")
+    zero = Context(config={"dropout": 0.0}, space=SearchSpace({"dropout": Float(0.0, 0.5)}))
+    assert advice.more_dropout(zero, "").changes == {"dropout": 0.2}
 
 
 def test_a_value_is_put_on_the_nearest_that_the_parameter_takes():

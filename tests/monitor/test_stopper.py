@@ -138,6 +138,15 @@ def test_auto_tries_changes_of_grave_findings_alone() -> None:
         (("loss", "mine"), Objective(), "loss"),
         (("mine", "learning_rate"), Objective("objective", "maximize"), "mine"),
         (("a", "b"), Objective("c"), "c"),
+        (("accuracy", "val_accuracy"), Objective("objective", "maximize"), "val_accuracy"),
+        (("loss", "accuracy", "val_accuracy"), Objective("objective", "maximize"), "val_accuracy"),
+        (("val_accuracy", "val_loss"), Objective("objective", "maximize"), "val_loss"),
+        (("val_accuracy", "val_f1", "val_hinge_loss"), Objective("f1", "maximize"), "val_f1"),
+        (("val_a", "val_hinge_loss"), Objective(), "val_hinge_loss"),
+        (("val_time", "val_accuracy"), Objective("objective", "maximize"), "val_accuracy"),
+        (("train/error", "eval/error"), Objective(), "eval/error"),
+        (("seconds", "accuracy", "learning_rate"), Objective("objective", "maximize"), "accuracy"),
+        (("interval", "value"), Objective(), "objective"),
     ],
 )
 def test_the_objectives_metric_is_found(names: tuple[str, ...], objective: Objective, metric: str) -> None:
@@ -148,5 +157,20 @@ def test_what_stands_for_the_objective_has_its_direction() -> None:
     objective = Objective("objective", "maximize")
     assert directions_of("mine", [objective])["mine"] == "maximize"
     assert "val_loss" not in directions_of("val_loss", [objective])
+    assert "val_error" not in directions_of("val_error", [objective])
     context = context_of(run([0.5, 0.6], "mine"), [objective], full_budget=9.0)
     assert (context.metric, context.direction("mine"), context.full_budget) == ("mine", "maximize", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("reported", "objective", "known"),
+    [
+        ("accuracy", "accuracy", 0.9),
+        ("val_accuracy", "accuracy", 0.9),
+        ("val_loss", "accuracy", None),
+        ("f1", "f", None),
+    ],
+)
+def test_a_target_is_of_the_objective_s_own_metric(reported: str, objective: str, known: float | None) -> None:
+    context = context_of(run([0.5, 0.6], reported), [Objective(objective, "maximize")], target=0.9)
+    assert (context.metric, context.target) == (reported, known)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dhflow.monitor.context import Context
 from dhflow.monitor.record import Reading, Records, Series
+from dhflow.monitor.rules import judge
 from dhflow.monitor.trend.extrapolation import extrapolate
 from dhflow.monitor.trend.features import curve_features, line
 from dhflow.monitor.trend.judgement import Verdict, judge_curve, positive, trend_of
@@ -61,6 +62,13 @@ def test_a_run_without_losses_is_judged_by_its_metric():
     found = trend_of(records, Context(metric="val_accuracy", full_budget=60))
     assert found.metric == "val_accuracy"
     assert found.verdict is Verdict.IMPROVING
+
+
+def test_a_score_is_said_to_improve_and_a_loss_to_fall():
+    for name, word, gain in (("val_accuracy", "improve", 1.0), ("val_loss", "fall", -1.0)):
+        curve = Records.of(Reading(n, {name: 0.6 - 0.5 * gain * 0.5**n}) for n in range(1, 31))
+        said = [each.text for each in judge(curve, Context(metric=name, full_budget=60)).findings]
+        assert any(f"{name} will {word} by 2 % or more" in each for each in said), said
 
 
 def test_scores_become_errors():

@@ -6,6 +6,7 @@ import os
 import queue
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,13 @@ from dhflow.monitor.keras_monitor.facts import (
     network_facts,
 )
 from dhflow.monitor.keras_monitor.machine import EpochClock, MachineClock
+from dhflow.monitor.keras_monitor.options import (
+    check_counts,
+    check_intervals,
+    check_others,
+    check_trial,
+    checked_path,
+)
 from dhflow.monitor.keras_monitor.outlet import Outlet, write_line
 from dhflow.monitor.keras_monitor.probe import Probe, Samples, Tested, build_from
 from dhflow.monitor.keras_monitor.snapshot import Snapshots
@@ -60,7 +68,8 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     data : array, tuple or Dataset, optional
         The training data, or part of it: what their inputs and classes are like. Else the probe tells.
     path : path, optional
-        Without a trial: an HDF5 file for the run, which ``dhflow monitor`` and ``dhflow advise`` read.
+        Without a trial: an HDF5 file for the run, which ``dhflow monitor`` and ``dhflow advise`` read. After an
+        exception in ``fit`` it is closed when the monitor goes, or the process; at once in a ``with monitor:`` block.
     context : Context, optional
         What the rules are to know: metric, target, config, space. The budget is the number of epochs.
     adapt : {"suggest", "stop"}
@@ -136,17 +145,16 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         show: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
-        _check_intervals(interval, test_interval, display_interval, snapshot_interval)
+        check_trial(trial, path)
+        check_intervals(interval, test_interval, display_interval, snapshot_interval)
+        check_counts(n_worst=n_worst, batch_size=batch_size)
+        check_others(max_cost, context, show=show, save=save)
         if adapt not in ("suggest", "stop") or (adapt == "stop" and trial is not None):
             raise SearchError(
                 f'KerasMonitor: adapt is "suggest" or, without a trial, "stop", not {adapt!r}; a trial\'s study says it'
             )
-        if path is not None and trial is not None:
-            raise SearchError("KerasMonitor: give a trial or a path, not both: a trial's records are in its history")
-        if not max_cost > 0:
-            raise SearchError(f"KerasMonitor: max_cost must be positive, not {max_cost!r}")
         self._trial = trial
-        self._path = None if path is None else Path(path)
+        self._path = checked_path(path)
         self._context = context or Context()
         self._stops = adapt == "stop"
         self._reports = trial is not None if report is None else report
@@ -163,6 +171,7 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         self._show = show if show is not None or path is None else write_line
         self._asked: queue.SimpleQueue[Control] = queue.SimpleQueue()
         self._input_clock = InputClock()
+        self._unclosed: weakref.finalize[..., KerasMonitor] | None = None
         if display_interval is not None:
             # A method that is there makes Keras wait for each batch's numbers.
             self.on_train_batch_end = self._end_batch
@@ -208,11 +217,21 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         """Return a ``tf.data.Dataset`` of which this monitor tells how long steps wait for it; give it to ``fit``."""
         return self._input_clock.timed(dataset)
 
+    def __enter__(self) -> KerasMonitor:
+        """Return this monitor; at the end of the block a training that has failed in it is closed as interrupted."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Close what an exception has left open: its file says so, and its advice is given."""
+        if error is not None and self._unclosed is not None and self._unclosed.detach():
+            self._outlet.interrupt(os.getpid(), f"{type(error).__name__}: {error}".rstrip(": "))
+
     # What Keras calls
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Take the network's and the data's facts, and look at the weights before the first step."""
         self._begin()
+        self._close_at_the_latest()
         self._outlet.with_budget(self.params.get("epochs"))
         if self._probe_samples is not None:
             build_from(self.model, self._probe_samples)
@@ -264,8 +283,17 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: Any = None) -> None:
         """Judge for the last time, write the file, and give the advice."""
+        if self._unclosed is not None:
+            self._unclosed.detach()
         with self.cost.of("end"):
             self._outlet.end(TrialStatus.STOPPED if self._is_stopped else TrialStatus.COMPLETED)
+
+    def _close_at_the_latest(self) -> None:
+        """Have the file closed when the callback or the process goes: Keras does not say that a training has failed."""
+        if self._unclosed is not None:
+            self._unclosed.detach()
+        if self._path is not None:
+            self._unclosed = weakref.finalize(self, self._outlet.interrupt, os.getpid())
 
     def _end_batch(self, batch: int, logs: Any = None) -> None:
         """Send a reading of the loss within the epoch; Keras reports the mean of the epoch so far."""
@@ -291,8 +319,8 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _send_facts(self) -> None:
         samples, source = self._probe_samples, self._data or self._probe_samples
-        steps = self.params.get("steps") or 0
-        self._facts = network_facts(self.model, n_steps=int(steps), batch_size=self._batch_size)
+        steps, epochs = (int(self.params.get(name) or 0) for name in ("steps", "epochs"))
+        self._facts = network_facts(self.model, n_steps=steps, batch_size=self._batch_size, n_epochs=epochs)
         found: list[Record] = [self._facts]
         if source is not None:
             n = len(self._data) if self._data is not None else 0
@@ -332,7 +360,7 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         now = time.time()
         found: list[Record] = []
         targets = class_numbers(self._probe.samples.y) if is_classification(self.model) else None
-        counts = None if targets is None else confusion(targets, tested)
+        counts = None if targets is None else confusion(targets, tested, from_logits=self._facts.from_logits)
         if counts is not None:
             found.append(ClassRecord(step, counts, now))
         if tested.losses is not None:
@@ -427,15 +455,19 @@ class KerasMonitor(keras.callbacks.Callback):  # type: ignore[misc]
             warnings.warn(f"KerasMonitor: no checkpoint could be written: {error}", stacklevel=2)
 
 
-def confusion(targets: Any, tested: Tested) -> tuple[tuple[int, ...], ...] | None:
-    """Return how often each class was taken for each; None where outputs are no classes, or too many."""
-    outputs = tested.outputs
+def confusion(targets: Any, tested: Tested, *, from_logits: bool = False) -> tuple[tuple[int, ...], ...] | None:
+    """Return how often each class was taken for each; None where outputs are no classes, or too many.
+
+    One output tells two classes apart: at a half, or at zero where it is a logit.
+    """
+    outputs = tested.outputs.reshape(-1, 1) if tested.outputs.ndim == 1 else tested.outputs
     if outputs.ndim != 2 or len(outputs) != len(targets):
         return None
     n = max(outputs.shape[1], 2)
     if n > MAX_CLASSES or targets.max() >= n:
         return None
-    predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0.5).astype(int)
+    border = 0.0 if from_logits else 0.5
+    predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > border).astype(int)
     counts = np.zeros((n, n), dtype=int)
     np.add.at(counts, (targets, predicted), 1)
     return tuple(tuple(row) for row in counts.tolist())
@@ -444,9 +476,3 @@ def confusion(targets: Any, tested: Tested) -> tuple[tuple[int, ...], ...] | Non
 def _is_small(samples: Samples) -> bool:
     leaf = samples.x
     return hasattr(leaf, "size") and leaf.size <= 2_000_000
-
-
-def _check_intervals(*intervals: int | None) -> None:
-    for each in intervals:
-        if each is not None and (isinstance(each, bool) or not isinstance(each, int) or each < 1):
-            raise SearchError(f"KerasMonitor: intervals are whole numbers above 0, not {each!r}")

@@ -16,7 +16,7 @@ MAX_CLASSES = 1_000
 _CLASS_LOSSES = ("crossentropy", "hinge", "focal")
 
 
-def network_facts(model: Any, *, n_steps: int = 0, batch_size: int = 0) -> NetworkFacts:
+def network_facts(model: Any, *, n_steps: int = 0, batch_size: int = 0, n_epochs: int = 0) -> NetworkFacts:
     """Return the facts of a compiled model."""
     layers = named_layers(model)
     optimizer = model.optimizer
@@ -33,6 +33,7 @@ def network_facts(model: Any, *, n_steps: int = 0, batch_size: int = 0) -> Netwo
         _clip_norm(optimizer),
         batch_size,
         n_steps,
+        n_epochs,
     )
 
 

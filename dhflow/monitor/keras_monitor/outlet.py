@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 import time
 import warnings
@@ -19,10 +21,12 @@ from dhflow.monitor.keeper import Keeper
 from dhflow.monitor.keras_monitor.run_file import RunFile
 from dhflow.monitor.record import Reading, Record, Records
 from dhflow.monitor.rules import Judgement, judge
-from dhflow.trial import TrialStatus
+from dhflow.trial import TrialFailure, TrialStatus
 
-WRITE_INTERVAL_S = 30.0
-"""Between two writes of the file; the end of the run is always written."""
+FIRST_INTERVAL_S, WRITE_INTERVAL_S = 5.0, 30.0
+"""Between the first two writes of the file, and from the fifth one on; the first epoch and the end are always there."""
+
+INTERRUPTED = "Interrupted"
 
 
 class Outlet:
@@ -57,7 +61,8 @@ class Outlet:
         self._show = show
         self._keeper = Keeper()
         self._file = None if path is None else RunFile(path)
-        self._written_at = time.monotonic()
+        self._write_at, self._interval_s = -math.inf, FIRST_INTERVAL_S
+        self._is_over = False
         self._found: dict[tuple[str, Severity], tuple[float, Finding]] = {}
 
     @property
@@ -121,27 +126,39 @@ class Outlet:
             self.light = judged.light
         return judged
 
-    def write(self, status: TrialStatus = TrialStatus.RUNNING) -> None:
+    def write(self, status: TrialStatus = TrialStatus.RUNNING, failure: TrialFailure | None = None) -> None:
         """Write the file, if there is one and it is time; a disk that is full does not end the training."""
         if self._file is None:
             return
         now = time.monotonic()
-        if status is TrialStatus.RUNNING and now - self._written_at < WRITE_INTERVAL_S:
+        if status is TrialStatus.RUNNING and now < self._write_at:
             return
-        self._written_at = now
+        self._write_at = now + self._interval_s
+        self._interval_s = min(2 * self._interval_s, WRITE_INTERVAL_S)
         try:
-            self._file.write(self.records, self.findings, self.context, status)
+            self._file.write(self.records, self.findings, self.context, status, failure)
         except HistoryError as error:
             warnings.warn(f"KerasMonitor: {error}", stacklevel=2)
 
-    def end(self, status: TrialStatus) -> None:
+    def interrupt(self, pid: int, why: str = "") -> None:
+        """Close the file of a training that has ended before its time, untold; once, and in the process `pid` alone."""
+        if self._is_over or pid != os.getpid():  # a forked child has the file of its parent
+            return
+        why = why or "an exception, Ctrl-C, or the end of its process"
+        message = f"the training has ended after epoch {self.records.last_step}, before its end: {why}"
+        if self._show is not None:
+            self._show(message)
+        self.end(TrialStatus.FAILED, TrialFailure(INTERRUPTED, message))
+
+    def end(self, status: TrialStatus, failure: TrialFailure | None = None) -> None:
         """Write what is left, and say what was found."""
+        self._is_over = True
         if self.judges:
             judged = self.judgement()
             self.light = judged.light
             if self._show is not None:
                 self._show(summary(judged, self.records.last_step))
-        self.write(status)
+        self.write(status, failure)
 
     def with_budget(self, epochs: float | None) -> None:
         """Take the steps of the whole run, where the context does not know them."""

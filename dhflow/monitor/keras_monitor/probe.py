@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,7 @@ class Probe:
         self.layers = named_layers(model)
         self._shown: list[NamedLayer] = []
         self._inspector: Any = None
+        self._has_complained = False
         # What a stateful layer remembers from batch to batch would be what the probe has left there.
         self.is_usable = not any(getattr(each.layer, "stateful", False) for each in self.layers)
 
@@ -180,10 +182,30 @@ class Probe:
             if isinstance(found, dict | list | tuple):
                 return None
             outputs.append(_array(found))
-            if per_sample is not None:
-                value = _array(per_sample(batch.y, found))
-                losses.append(value.reshape(len(each), -1).mean(axis=1))
+            if per_sample is not None and not self._has_complained:
+                losses += self._losses(per_sample, batch.y, found)
+        if self._has_complained:
+            losses.clear()
         return Tested(np.concatenate(outputs), np.concatenate(losses) if losses else None)
+
+    def _losses(self, per_sample: Callable[[Any, Any], Any], y: Any, outputs: Any) -> list[Array]:
+        """Return the losses of a batch's samples; nothing, and say why, where the loss does not give them."""
+        try:
+            value = _array(per_sample(y, outputs))
+        except Exception as error:  # noqa: BLE001 - a loss may be the user's own code
+            self._complain(f"the loss fails on the probe: {type(error).__name__}: {error}")
+            return []
+        if not value.ndim or len(value) != len(outputs):
+            self._complain(
+                f"the loss gives {value.size} number(s) for {len(outputs)} samples; let it return one for each, "
+                "keras.ops.mean(..., axis=-1): Keras takes their mean itself"
+            )
+            return []
+        return [value.reshape(len(value), -1).mean(axis=1)]
+
+    def _complain(self, why: str) -> None:
+        self._has_complained = True
+        warnings.warn(f"KerasMonitor: worst samples are not recorded: {why}", stacklevel=2)
 
 
 def build_from(model: Any, samples: Samples) -> None:
@@ -200,7 +222,24 @@ def _per_sample(loss: Any) -> Callable[[Any, Any], Any] | None:
     if loss is None or isinstance(loss, dict | list | tuple):
         return None
     found = keras.losses.get(loss)
-    return found.call if isinstance(found, keras.losses.Loss) else found  # type: ignore[no-any-return]
+    of_batch = found.call if isinstance(found, keras.losses.Loss) else found
+
+    def per_sample(y: Any, outputs: Any) -> Any:
+        # As Keras does before it calls a loss: targets (n,) go with outputs (n, 1), and whole numbers with floats.
+        y, outputs = (keras.ops.convert_to_tensor(each, dtype=keras.config.floatx()) for each in (y, outputs))
+        return of_batch(*_of_same_rank(keras, y, outputs))
+
+    return per_sample
+
+
+def _of_same_rank(keras: Any, y: Any, outputs: Any) -> tuple[Any, Any]:
+    """Return targets and outputs, of which one may lack the last axis of length 1 that the other has."""
+    apart = len(y.shape) - len(outputs.shape)
+    if apart == -1 and outputs.shape[-1] == 1:
+        return keras.ops.expand_dims(y, -1), outputs
+    if apart == 1 and y.shape[-1] == 1:
+        return (y, keras.ops.expand_dims(outputs, -1)) if len(outputs.shape) == 1 else (y[..., 0], outputs)
+    return y, outputs
 
 
 def _output(layer: Any) -> Any:

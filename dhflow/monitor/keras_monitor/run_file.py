@@ -9,7 +9,7 @@ from pathlib import Path
 from dhflow.monitor.context import Context
 from dhflow.monitor.finding import Finding
 from dhflow.monitor.record import Records
-from dhflow.trial import TrialStatus
+from dhflow.trial import TrialFailure, TrialStatus
 
 
 class RunFile:
@@ -26,7 +26,12 @@ class RunFile:
         self._began = time.time()
 
     def write(
-        self, records: Records, findings: Iterable[tuple[float, Finding]], context: Context, status: TrialStatus
+        self,
+        records: Records,
+        findings: Iterable[tuple[float, Finding]],
+        context: Context,
+        status: TrialStatus,
+        failure: TrialFailure | None = None,
     ) -> None:
         """Write the run as it is now.
 
@@ -48,5 +53,6 @@ class RunFile:
             config=context.config,
             budget=context.full_budget,
             status=status,
+            failure=failure,
             started_at=self._began,
         )

@@ -21,6 +21,7 @@ from dhflow.monitor.rules import (
     machine,
     overfitting,
     overflow,
+    reports,
     siblings,
     underfitting,
     units,
@@ -30,7 +31,7 @@ from dhflow.monitor.rules.base import Rule
 from dhflow.monitor.trend.judgement import Trend, trend_of
 
 _MODULES = (overflow, divergence, last_layer, inputs, initialisation, gradients, units, updates, classes, underfitting,
-            overfitting, siblings, convergence, machine)  # fmt: skip
+            overfitting, siblings, convergence, machine, reports)  # fmt: skip
 
 RULES: tuple[Rule, ...] = tuple(rule for module in _MODULES for rule in module.RULES)
 """In the order in which equally grave findings are shown: what explains others comes first."""

@@ -59,7 +59,7 @@ def converged(records: Records, context: Context, limits: ConvergedLimits) -> Fi
     why = f"converged with probability {trend.converged:.2f}"
     stops = trend.improving <= limits.p_improving and context.full_budget is not None and left > 0
     suggestions = [advice.stop(why, f"saves {left:g} epochs")] if stops else []
-    text = f"converged: {trend.metric} will fall by 2 % or more with probability {shown(trend.improving)}"
+    text = f"converged: {_gain(trend.metric, context)} with probability {shown(trend.improving)}"
     evidence = {"p_improving": trend.improving, "p_converged": trend.converged, "epochs_left": left}
     return found(Severity.NOTE, text, evidence, suggestions, probability=trend.converged)
 
@@ -72,8 +72,13 @@ def still_improving(records: Records, context: Context, limits: ImprovingLimits)
     evidence: dict[str, float] = {"p_improving": trend.improving}
     if trend.outlook is not None:
         evidence |= {"expected_end": trend.outlook.mean, "lowest": trend.outlook.best}
-    text = f"still improving: {trend.metric} will fall by 2 % or more with probability {trend.improving:.2f}"
+    text = f"still improving: {_gain(trend.metric, context)} with probability {trend.improving:.2f}"
     return found(Severity.NOTE, text, evidence, probability=trend.improving)
+
+
+def _gain(metric: str, context: Context) -> str:
+    """Return what an improvement would be, in words; of a score it is the error that falls."""
+    return f"{metric} will {'fall' if context.direction(metric) == 'minimize' else 'improve'} by 2 % or more"
 
 
 def stuck_at_start(records: Records, context: Context, limits: StuckLimits) -> Finding | None:

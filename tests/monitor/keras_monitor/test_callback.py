@@ -112,6 +112,7 @@ def test_a_run_without_a_trial_is_kept_in_memory_and_judged(make, fit, watch, da
         3,
     )
     assert (network.optimizer, network.n_steps_per_epoch, network.batch_size) == ("Adam", 4, 32)
+    assert network.n_epochs == len(monitor.records.series("loss"))
     assert network.learning_rate == pytest.approx(0.01)
     assert (found.data.n_samples, found.data.class_counts) == (N, (43, 43, 42))
     assert [each.step for each in found.machine] == [1, 2, 3]
@@ -316,6 +317,59 @@ def test_what_fails_is_said_once_and_training_goes_on(make, fit, watch, data):
     assert [each.partition(" ")[0] for each in said if "not recorded" in each] == ["tensors", "tests"]
 
 
+def binary(keras, loss, last="sigmoid"):
+    keras.utils.set_random_seed(1)
+    net = keras.Sequential([keras.layers.Input((6,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1, last)])
+    net.compile(keras.optimizers.Adam(0.03), loss)
+    return net
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+@pytest.mark.parametrize("kind", ["int32", "float32"])
+@pytest.mark.parametrize(
+    ("loss", "last"), [("binary_crossentropy", "sigmoid"), ("BinaryCrossentropy", "sigmoid"), ("logits", None)]
+)
+def test_two_classes_of_one_unit(eager, keras, watch, data, shape, kind, loss, last):
+    (x, y), (x_val, y_val) = data
+    y, y_val = ((each == 1).astype(kind).reshape(shape) for each in (y, y_val))
+    made = keras.losses.BinaryCrossentropy(from_logits=True) if loss == "logits" else loss
+    model = binary(keras, made, last)
+    monitor = watch(probe=(x_val, y_val))
+    model.fit(x, y, epochs=4, batch_size=32, verbose=0, callbacks=[monitor])
+    found = monitor.records
+    outputs = model.predict(x_val, verbose=0)[:, 0]
+    predicted, true = outputs > (0.0 if last is None else 0.5), y_val.ravel() == 1
+    expected = tuple(tuple(int((a & b).sum()) for b in (~predicted, predicted)) for a in (~true, true))
+    assert found.classes[-1].counts == expected
+    assert len(found.worst) == 4 * 8
+    p = 1 / (1 + np.exp(-outputs)) if last is None else outputs
+    losses = -np.log(np.where(true, p, 1 - p))
+    assert found.worst[-8].loss == pytest.approx(losses.max(), rel=1e-4)
+    assert found.worst[-8].index == losses.argmax()
+
+
+def test_a_loss_of_the_user_s_own_gets_what_keras_would_give_it(eager, keras, watch, data):
+    (x, y), (x_val, y_val) = data
+    model = binary(keras, lambda true, found: keras.ops.mean((true - found) ** 2, axis=-1), None)
+    monitor = watch(probe=(x_val, y_val))
+    model.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[monitor])
+    squares = (model.predict(x_val, verbose=0)[:, 0] - y_val) ** 2
+    assert monitor.records.worst[-8].loss == pytest.approx(squares.max(), rel=1e-4)
+
+
+def test_a_loss_of_one_number_is_said_once_and_classes_are_recorded_all_the_same(eager, keras, watch, data):
+    (x, y), (x_val, y_val) = data
+
+    def crossentropy_of_all(true, found):
+        return keras.ops.mean(keras.losses.binary_crossentropy(true, found))
+
+    monitor = watch(probe=(x_val, y_val == 1))
+    with pytest.warns(UserWarning, match="let it return one for each") as told:
+        binary(keras, crossentropy_of_all).fit(x, y == 1, epochs=3, batch_size=32, verbose=0, callbacks=[monitor])
+    assert len([each for each in told if "KerasMonitor" in str(each.message)]) == 1
+    assert (len(monitor.records.classes), monitor.records.worst) == (3, ())
+
+
 def test_waiting_for_input_is_measured(keras, make, watch, data):
     import time
 
@@ -345,11 +399,21 @@ def test_waiting_for_input_is_measured(keras, make, watch, data):
 @pytest.mark.parametrize(
     "wrong",
     [{"interval": 0}, {"display_interval": 1.5}, {"adapt": "auto"}, {"max_cost": 0}, {"trial": Trial(), "path": "x.h5"},
-     {"trial": Trial(), "adapt": "stop"}],
+     {"trial": Trial(), "adapt": "stop"}, {"n_worst": -1}, {"n_worst": 2.5}, {"batch_size": -32}, {"max_cost": "1 %"},
+     {"context": {"metric": "loss"}}, {"show": "yes"}, {"save": "model.keras"}, {"trial": object()}],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(watch, wrong):
     with pytest.raises(SearchError, match="KerasMonitor"):
         watch(**wrong)
+
+
+def test_a_path_that_cannot_be_is_refused_before_the_training(watch, tmp_path):
+    with pytest.raises(SearchError, match=r"'run.h5' is no trial; did you mean path='run.h5'\?"):
+        watch("run.h5")
+    with pytest.raises(SearchError, match="there is no folder"):
+        watch(path=tmp_path / "nowhere" / "run.h5")
+    with pytest.raises(SearchError, match="is a folder"):
+        watch(path=tmp_path)
 
 
 def test_a_run_has_a_file_of_its_own(make, fit, watch, data, tmp_path, capsys):
@@ -373,7 +437,9 @@ def test_a_run_has_a_file_of_its_own(make, fit, watch, data, tmp_path, capsys):
 
 
 def test_a_file_that_cannot_be_written_does_not_end_the_training(make, fit, watch, tmp_path):
-    monitor = watch(path=tmp_path / "nowhere" / "run.h5", show=lambda line: None)
+    (tmp_path / "gone").mkdir()
+    monitor = watch(path=tmp_path / "gone" / "run.h5", show=lambda line: None)
+    (tmp_path / "gone").rmdir()
     with pytest.warns(UserWarning, match="cannot be written"):
         history = fit(make(), monitor, epochs=2)
     assert len(history.history["loss"]) == 2
@@ -391,3 +457,106 @@ def test_the_run_in_a_file_that_was_stopped_keeps_what_was_found(make, fit, watc
     assert "overflow" in [each.finding["rule"] for each in read_findings(tmp_path / "run.h5")]
     [trial] = load(tmp_path / "run.h5").trials
     assert trial.status is not TrialStatus.RUNNING
+
+
+def failing_at(keras, epoch, error, look=lambda: None):
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_end(self, number, logs=None):
+            look()
+            if number == epoch:
+                raise error
+
+    return Failing()
+
+
+def closed(path):
+    """Return why the run in a file has ended, and of how many epochs it tells."""
+    from dhflow import load
+    from dhflow.history import read_records
+
+    [trial] = load(path).trials
+    return (
+        trial.status.value,
+        trial.failure and (trial.failure.kind, trial.failure.message),
+        read_records(path, 0).last_step,
+    )
+
+
+def test_a_training_that_fails_leaves_its_file_and_its_advice(make, watch, keras, data, tmp_path):
+    path, said, seen = tmp_path / "run.h5", [], []
+    x, y = data[0]
+    model, failing = make(), failing_at(keras, 2, KeyboardInterrupt(), lambda: seen.append(closed(path)))
+    with pytest.raises(KeyboardInterrupt), watch(path=path, show=said.append) as monitor:
+        model.fit(x, y, epochs=9, verbose=0, callbacks=[monitor, failing])
+    # From the first epoch on there is a file.
+    assert seen[0] == ("running", None, 1)
+    why = "the training has ended after epoch 3, before its end: KeyboardInterrupt"
+    assert closed(path) == ("failed", ("Interrupted", why), 3)
+    assert said == [why, "green after 3 epochs: nothing to say"]
+
+
+def test_a_monitor_that_goes_closes_its_file(make, watch, keras, data, tmp_path):
+    import gc
+
+    path, said = tmp_path / "run.h5", []
+    x, y = data[0]
+
+    def train():
+        monitor = watch(path=path, show=said.append)
+        with pytest.raises(ValueError, match="on purpose"):
+            make().fit(x, y, epochs=9, verbose=0, callbacks=[monitor, failing_at(keras, 1, ValueError("on purpose"))])
+
+    train()
+    gc.collect()
+    status, failure, n_epochs = closed(path)
+    assert (status, failure[0], n_epochs) == ("failed", "Interrupted", 2)
+    assert len(said) == 2
+
+
+def test_a_training_that_ends_well_is_closed_once(make, fit, watch, tmp_path):
+    said = []
+    with watch(path=tmp_path / "run.h5", show=said.append) as monitor:
+        fit(make(), monitor, epochs=2)
+        fit(make(), monitor, epochs=3)
+    assert closed(tmp_path / "run.h5") == ("completed", None, 3)
+    assert len(said) == 2
+
+
+SCRIPT = """
+import os, signal, sys
+import keras
+import numpy as np
+from dhflow.monitor import KerasMonitor
+
+class Failing(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL) if sys.argv[2] == "kill" else sys.exit("on purpose")
+
+x = np.zeros((8, 2))
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse", run_eagerly=True, jit_compile=False)
+model.fit(x, x[:, :1], epochs=5, verbose=0, callbacks=[KerasMonitor(path=sys.argv[1]), Failing()])
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_closes_its_file_and_one_that_is_killed_is_not_waited_for(tmp_path):
+    import subprocess
+    import sys
+
+    from dhflow import load
+    from dhflow.cli.monitor import _is_open
+    from dhflow.cli.watching import running_lines
+
+    for how, status in (("exit", "failed"), ("kill", "running")):
+        path = tmp_path / f"{how}.h5"
+        ran = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(path), how], capture_output=True, text=True, check=False
+        )
+        assert ran.returncode in (1, -9), ran.stderr
+        assert closed(path)[0] == status
+        assert not _is_open(path)
+        assert ("the training has ended after epoch 2" in ran.stdout) is (how == "exit")
+    assert "it runs no longer" in running_lines(path)[1]
+    assert load(path).trials[0].attempts[0].worker.isdecimal()
