@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,7 +187,8 @@ def test_a_command_is_the_objective(kernel: object, tmp_path: Path, monkeypatch:
             "momentum": Float(0.0, 0.9, when={"optimizer": "sgd"}),
         }
     )
-    command = "python train.py --lr {lr} --optimizer {optimizer} [--momentum {momentum}]"
+    python = shlex.quote(sys.executable)  # not every machine has a `python`
+    command = python + " train.py --lr {lr} --optimizer {optimizer} [--momentum {momentum}]"
     result = search(command, space, site=kernel, searcher="random", seed=2, max_trials=8, history=tmp_path / "h.h5")
     for trial in result:
         config = trial.config
