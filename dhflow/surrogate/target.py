@@ -93,7 +93,8 @@ def power_scores(values: npt.ArrayLike) -> FloatArray:
     width = high - low
     if not (np.isfinite(width) and width > 0):
         return normal_scores(vector)
-    scaled = np.clip((vector - middle) / width, -MAX_QUARTILES, MAX_QUARTILES)
+    with np.errstate(over="ignore"):  # quartiles that lie closer than numbers can be apart from the others; cut below
+        scaled = np.clip((vector - middle) / width, -MAX_QUARTILES, MAX_QUARTILES)
     powered = _powered(scaled)
     spread = float(powered.std())
     if not (np.isfinite(powered).all() and spread > _LEAST_SPREAD):

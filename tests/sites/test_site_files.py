@@ -219,7 +219,7 @@ def test_inside_a_job_its_end_is_known() -> None:
     assert executor_of("inside_job").provider.ends_at is None
 
 
-BEGAN = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(time.time() - 600))
+BEGAN = "ten minutes ago"  # put in when the test runs: that may be long after this file is read
 AS_JSON = {"Jobs": {"7.pbs": {"stime": BEGAN, "Resource_List": {"nodect": 2, "walltime": "01:00:00"}}}}
 AS_TEXT = f"Job Id: 7.pbs\n    Resource_List.nodect = 2\n    Resource_List.walltime = 01:00:00\n    stime = {BEGAN}\n"
 USED = {"resources_used": {"walltime": "00:10:00"}, "Resource_List": {"walltime": "01:00:00"}}
@@ -246,7 +246,8 @@ def test_inside_a_job_of_pbs_qstat_is_asked_for_its_end(
     left_s: float | None,
 ) -> None:
     if answer is not None:
-        (tmp_path / "qstat").write_text(f"#!/bin/sh\n{answer}\n")
+        began = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(time.time() - 600))
+        (tmp_path / "qstat").write_text(f"#!/bin/sh\n{answer.replace(BEGAN, began)}\n")
         (tmp_path / "qstat").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("PBS_JOBID", "7.pbs")

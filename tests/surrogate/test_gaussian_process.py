@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy.optimize import approx_fprime
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -189,6 +192,15 @@ def test_power_scores_are_normal_and_keep_the_order() -> None:
     assert power_scores([]).tolist() == []
     mostly_equal = power_scores([1.0] * 50 + [0.0])
     assert mostly_equal[-1] < mostly_equal[0]
+
+
+@given(hnp.arrays(np.float64, st.integers(0, 30), elements=st.floats(allow_nan=False, allow_infinity=False)))
+@example(np.array([0.0, 0.0, 0.0, -2.7e-308, -5.0, 0.0, 2.7e-308]))
+@example(np.array([-1.7e308, 1.7e308, 0.0, 1.0]))
+def test_power_scores_of_anything_finite_are_finite_and_keep_the_order(values: np.ndarray) -> None:
+    scores = power_scores(values)
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores[np.argsort(values, kind="stable")]) >= 0).all()
 
 
 @pytest.mark.parametrize("n", [12, 40, 300])
