@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ import click
 
 from dhflow import __version__
 from dhflow.errors import DhflowError
+from dhflow.flow.interrupts import Interrupts
 
 VERBS = {
     "search": "Search a problem's space for its best config.",
@@ -99,7 +99,8 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [each for each in arguments if each != "--debug"]
     try:
-        with _Terminable(), _logged(debug=debug):
+        # SIGTERM and SIGHUP end a verb as Ctrl-C does: what is open is closed. A running search has its own handlers.
+        with Interrupts(), _logged(debug=debug):
             code: Any = cli.main(arguments, prog_name="dhflow", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         known = _exit_code(error)
@@ -137,24 +138,6 @@ def _message(error: BaseException) -> str:
         # As OSError's own text, but without the number.
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return "\n".join([text, *map(str, getattr(error, "__notes__", ()))])
-
-
-class _Terminable:
-    """SIGTERM and SIGHUP end a verb as Ctrl-C does: what is open is closed. A running search has its own handlers."""
-
-    def __enter__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for each in (signal.SIGTERM, signal.SIGHUP):
-                if signal.getsignal(each) == signal.SIG_DFL:  # nohup has SIGHUP ignored
-                    self._before[each] = signal.signal(each, self._stop)
-
-    def __exit__(self, *exc_info: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _stop(self, number: int, frame: object) -> None:
-        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
 
 
 class _StderrHandler(logging.Handler):

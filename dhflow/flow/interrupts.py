@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal while a session starts, runs and closes."""
+"""Ctrl-C, SIGTERM and a closed terminal: in any verb, and while a session starts, runs and closes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class Interrupts:
-    """What the signals that end a search in order do, for as long as a session lasts.
+    """What the signals that end things in order do, for as long as a session or a verb lasts.
 
-    While the session starts, one raises ``KeyboardInterrupt``, so that what is open is closed. While trials run
-    (:meth:`stop_with`) it asks for an orderly stop. While the session closes (:meth:`keep`) it is kept until that is
-    done: an interrupted closing would leave workers behind. A second one always raises at once.
+    At first, as while a session starts, one raises ``KeyboardInterrupt``, so that what is open is closed. While trials
+    run (:meth:`stop_with`) it asks for an orderly stop. While the session closes (:meth:`keep`) it is kept until that
+    is done: an interrupted closing would leave workers behind. A second one always raises at once.
 
     Only in the main thread: no other may handle signals. SIGHUP is left alone where `nohup` keeps it away.
 

@@ -214,7 +214,6 @@ def negative_log_posterior_warped(
     warped = warp(X, columns, shapes)
     value, gradient, slope = _posterior(theta, square_differences(warped, warped, kinds), y)
     penalty, by_shapes = shape_penalty(shapes)
-    by_shapes = by_shapes.copy()
     turns = warp_slopes(X[:, columns], shapes)
     for i, j in enumerate(columns):
         activity = kinds.activity[j]
