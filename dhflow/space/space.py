@@ -210,8 +210,10 @@ class SearchSpace:
 
     def active(self, X: npt.ArrayLike) -> BoolArray:
         """Return (n, d) which parameters the configs at X have."""
-        rows = self._rows(X)
-        return np.ones(rows.code.shape, dtype=np.bool_) if rows.active is None else rows.active
+        array = self._matrix(X)
+        if not self._activity.has_conditions:
+            return np.ones(array.shape, dtype=np.bool_)
+        return self._activity.of(self._encoding.cells.index(array))
 
     def allowed(self, X: npt.ArrayLike) -> BoolArray:
         """Return (n,) whether the configs at X are neither forbidden nor refused by a constraint."""
@@ -404,10 +406,13 @@ class SearchSpace:
     # Helpers
 
     def _rows(self, X: npt.ArrayLike) -> Rows:
+        return self._encoding.rows(self._matrix(X))
+
+    def _matrix(self, X: npt.ArrayLike) -> FloatArray:
         array = np.asarray(X, dtype=np.float64)
         if array.ndim != 2 or array.shape[1] != len(self):
             raise SpaceError(f"codes of this space have the shape (n, {len(self)}), not {array.shape}")
-        return self._encoding.rows(array)
+        return array
 
 
 def _checked(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

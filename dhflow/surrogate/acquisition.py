@@ -114,7 +114,7 @@ def log_expected_improvement(mean: npt.ArrayLike, std: npt.ArrayLike, best: floa
 
     and far below, where the bracket cancels, with its limit :math:`1/z^2`.
     """
-    from scipy.special import erfcx, ndtr
+    from scipy.special import ndtr
 
     centre, spread = _moments(mean, std)
     gain = best - centre
@@ -122,15 +122,25 @@ def log_expected_improvement(mean: npt.ArrayLike, std: npt.ArrayLike, best: floa
     safe = np.where(positive, spread, 1.0)
     with np.errstate(over="ignore"):
         z = np.clip(gain / safe, -_FAR_Z, _FAR_Z)
-    near, middle = np.maximum(z, -1.0), np.clip(z, -_CANCELLED_Z, -1.0)
-    density = np.exp(-0.5 * near**2) / _SQRT_2PI
-    log_h = np.log(density + near * ndtr(near))
-    bracket = 1 + math.sqrt(math.pi / 2) * middle * erfcx(-middle / math.sqrt(2))
-    log_h = np.where(z > -1, log_h, -0.5 * z**2 - math.log(_SQRT_2PI) + np.log(bracket))
-    log_h = np.where(z > -_CANCELLED_Z, log_h, -0.5 * z**2 - math.log(_SQRT_2PI) - 2 * np.log(np.abs(z) + (z == 0)))
+    near = np.maximum(z, -1.0)
+    log_h: FloatArray = np.log(np.exp(-0.5 * near**2) / _SQRT_2PI + near * ndtr(near))
+    below = z <= -1
+    if below.any():
+        log_h[below] = _log_h_below(z[below])
     with np.errstate(divide="ignore"):
         certain = np.log(np.maximum(gain, 0.0))
     return -np.where(positive, log_h + np.log(safe), certain)
+
+
+def _log_h_below(z: FloatArray) -> FloatArray:
+    """Return log h of z (n,) <= -1, where the terms of h cancel."""
+    from scipy.special import erfcx
+
+    near = np.maximum(z, -_CANCELLED_Z)
+    bracket = 1 + math.sqrt(math.pi / 2) * near * erfcx(-near / math.sqrt(2))
+    log_bracket = np.where(z > -_CANCELLED_Z, np.log(bracket), -2 * np.log(-z))
+    log_h: FloatArray = -0.5 * z**2 - math.log(_SQRT_2PI) + log_bracket
+    return log_h
 
 
 def probability_of_improvement(mean: npt.ArrayLike, std: npt.ArrayLike, best: float) -> FloatArray:

@@ -32,7 +32,7 @@ FOREST_KINDS: tuple[ForestKind, ...] = get_args(ForestKind)
 
 MAX_FEATURES: dict[ForestKind, float] = {"random_forest": 0.3, "extra_trees": 0.5, "bagging": 1.0}
 """Share of the features that a split may choose from: by measurement, and all of them for bagging by its definition."""
-LEAF_SHARE = 1 / 300
+LEAF_SHARE = 1 / 150
 """Of the training rows in the smallest leaf: shallower trees are looked up faster, and with many rows cost nothing."""
 EARLY_REFRESH = 10.0
 """Passes over the forest that are spread over a doubling of the told trials, roughly ``EARLY_REFRESH * ln 2``."""
@@ -161,14 +161,14 @@ class Forest:
         due = self.schedule.last_grown(n)
         stale = np.flatnonzero(due != self._grown_at)
         rows = self.training.select(n)
+        self._targets = self.training.targets(rows)
         for told in np.unique(due[stale]):
             sample = rows if told == n else self.training.select(int(told))
-            X, y = self.training.X[sample], self.training.targets(sample)
+            X, y = self.training.X[sample], self._targets if told == n else self.training.targets(sample)
             for tree in stale[due[stale] == told]:
                 self._set_tree(int(tree), self._grow(X, y, [self.seed, int(tree), int(told)]))
         self._grown_at = due
         self._find_leaves(rows, stale)
-        self._targets = self.training.targets(rows)
         return int(stale.size)
 
     def _grow(self, X: Float32Array, y: FloatArray, seed: list[int]) -> Any:
