@@ -8,6 +8,7 @@ X : (k, d) encoded configs;  places : where the surrogate has k points;  scores 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -26,6 +27,7 @@ from dhflow.searcher.quasi_random import PointDesign
 from dhflow.searcher.scoring import ACQUISITIONS, KAPPA_DRAWS, Acquisition, KappaDraw, KappaSchedule
 from dhflow.space import SearchSpace
 from dhflow.surrogate.belief import Surrogate
+from dhflow.surrogate.forest import FOREST_KINDS
 from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.leaf import VARIANCES
 from dhflow.surrogate.target import normal_scores, power_scores
@@ -90,11 +92,13 @@ class Ambs(DistinctSearcher):
     liar : {"believer", "min", "mean", "max"}
         What the surrogate is told of a pending trial; see Notes. None but the default where no lie is told
         ("penalised").
-    multipoint : {"conditioned", "penalised", "naive"}
+    multipoint : {"adaptive", "conditioned", "penalised", "naive"}
         "conditioned": every pending trial, and every config chosen before within the same ask,
         is a lie. "penalised": the uncertainty around them vanishes instead
-        (:class:`~dhflow.surrogate.belief.PenalisedBelief`), always so with "gradient_boosting". "naive": pending
-        trials are ignored but for duplicates; for comparison, or with ``kappa_draw="exponential"``.
+        (:class:`~dhflow.surrogate.belief.PenalisedBelief`), always so with "gradient_boosting". "adaptive":
+        conditioned, but forests penalise while trials are crowded and few have finished (see Notes), unless a `liar`
+        is named. "naive": pending trials are ignored but for duplicates; for comparison, or with
+        ``kappa_draw="exponential"``.
     failed : {"worst", "mean", "leave_out", "infeasible"}
         What a failed trial is told as: one rank worse than the worst completed one, the mean,
         or nothing. Targets are scores of ranks, so a failure cannot distort the others. "infeasible": a
@@ -130,6 +134,12 @@ class Ambs(DistinctSearcher):
     prediction (Ginsbourger, Le Riche and Carraro 2010, sec. 4.1, "Kriging believer"), is the
     default: with eight asynchronous workers and random splits its regret was half of the mean liar's, a quarter of
     the pessimist's ("max") and a fifth of the optimist's ("min").
+
+    *Crowds.* With 32 to 1,024 pending and wanted trials, "adaptive" penalises until two have finished for each of them:
+    the leaves of a few finished trials are too large for lies to keep many workers apart. In batches of 64 that left
+    0.75 to 0.86 of the regret (seven problems of one objective), with 64 asynchronous workers 0.90 after 256 trials
+    (ten problems; 0.97 before); later on penalties lose. With "mixed" only where the trees are alone. It takes up to
+    10 ms of CPU more per ask.
 
     *Departures from the paper.* Targets are normal scores of ranks. Leaf statistics take up
     every tell and every lie at once while a few trees in turn are grown anew, instead of a refit per
@@ -171,7 +181,7 @@ class Ambs(DistinctSearcher):
         kappa_decay: float = 0.0,
         kappa_draw: KappaDraw = "fixed",
         liar: Liar = "believer",
-        multipoint: Multipoint = "conditioned",
+        multipoint: Multipoint = "adaptive",
         failed: AmbsFailed = "worst",
         cost_aware: bool = False,
         repeat_share: float = 0.0,
@@ -206,7 +216,9 @@ class Ambs(DistinctSearcher):
         self._kinds: tuple[SurrogateKind, ...] = MIXED if surrogate == "mixed" else (surrogate,)
         if input_warping and "gaussian_process" not in self._kinds:
             raise SearchError(f'input_warping is of a Gaussian process: surrogate="{surrogate}" has no use for it')
-        if multipoint == "conditioned" and not all(map(can_be_conditioned, self._kinds)):
+        if multipoint == "adaptive" and liar != "believer":
+            multipoint = "conditioned"
+        if multipoint in ("adaptive", "conditioned") and not all(map(can_be_conditioned, self._kinds)):
             multipoint = "penalised"
         _refuse_without_effect(surrogate, liar, multipoint, failed, cost_aware=cost_aware)
         kappas = KappaSchedule(kappa, kappa_decay, kappa_draw)
@@ -308,13 +320,15 @@ class Ambs(DistinctSearcher):
     def _new_proposers(self) -> list[Proposer]:
         features = Features(self.space)
         if not self._is_joint:
-            models = [self._new_model(kind, features) for kind in self._kinds]
-            return [Proposer(self.space, each, self._options, features) for each in models]
+            return [
+                Proposer(self.space, self._new_model(kind, features), self._options_of(kind), features)
+                for kind in self._kinds
+            ]
         return [
             JointProposer(
                 self.space,
                 [self._new_model(kind, features) for _ in range(self.n_objectives)],
-                self._options,
+                self._options_of(kind),
                 features,
                 limits=[self._new_model(kind, features) for _ in self.constraints],
                 validity=self._new_model("extra_trees", features),
@@ -322,6 +336,14 @@ class Ambs(DistinctSearcher):
             )
             for kind in self._kinds
         ]
+
+    def _options_of(self, kind: SurrogateKind) -> ProposerOptions:
+        if self._options.multipoint == "adaptive" and kind not in FOREST_KINDS:
+            return replace(self._options, multipoint="conditioned")
+        if len(self._kinds) > 1:
+            # While both take turns, to penalise was no better.
+            return replace(self._options, least_crowd=MIXED_UNTIL_PENDING + 1)
+        return self._options
 
     def _new_model(self, kind: SurrogateKind, features: Features) -> Surrogate:
         max_rows = min(self._max_training, row_limit(kind))

@@ -260,9 +260,9 @@ class JointProposer(Proposer):
     def _join(self, parts: Sequence[Any]) -> Any:
         return JointPlaces(tuple(joined(each) for each in zip(*(part.parts for part in parts), strict=True)))
 
-    def _new_belief(self) -> Any:
+    def _new_belief(self, *, is_penalised: bool) -> Any:
         beliefs = [each.belief() for each in self._used()]
-        if self.options.multipoint == "penalised":
+        if is_penalised:
             beliefs[: len(self._models)] = [PenalisedBelief(each) for each in beliefs[: len(self._models)]]
         return JointBelief(beliefs)
 

@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 
 Liar = Literal["believer", "min", "mean", "max"]
 LIARS: tuple[Liar, ...] = get_args(Liar)
-Multipoint = Literal["conditioned", "penalised", "naive"]
+Multipoint = Literal["adaptive", "conditioned", "penalised", "naive"]
 MULTIPOINTS: tuple[Multipoint, ...] = get_args(Multipoint)
 
 _LIES: dict[str, Callable[[FloatArray], np.floating[Any]]] = {"min": np.min, "mean": np.mean, "max": np.max}
@@ -40,6 +40,10 @@ _CLIMB_ROUNDS = 4
 _EXPLORERS = 3
 """Times as many random candidates where no others are looked at."""
 _EXPLORING = KappaSchedule(draw="exponential")
+LEAST_CROWD, LARGEST_CROWD = 32, 1024
+"""Pending and wanted trials from and up to which "adaptive" may penalise: fewer gain little, more cost much."""
+FINISHED_PER_CROWD = 2.0
+"""It does until so many trials have finished for each pending or wanted one."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class ProposerOptions:
     n_candidates : int
     leaves_plateaus : bool
         Explore as often as results repeat earlier values.
+    least_crowd : int
+        Pending and wanted trials from which "adaptive" penalises.
     """
 
     acquisition: Acquisition
@@ -61,6 +67,7 @@ class ProposerOptions:
     multipoint: Multipoint
     n_candidates: int
     leaves_plateaus: bool = False
+    least_crowd: int = LEAST_CROWD
 
 
 class Pool(NamedTuple):
@@ -147,7 +154,7 @@ class Proposer:
         """
         with single_threaded() if self.model.uses_blas else nullcontext():
             self.sync()
-            belief = self.belief(pending)
+            belief = self.belief(pending, n)
             n_exploring = self._n_exploring(n, rng)
             found, meta = self._refine(n - n_exploring, belief, taken, rng)
             if n_exploring:
@@ -162,16 +169,28 @@ class Proposer:
         """Bring the model to the state that belongs to the told trials."""
         self.n_fitted += self.model.sync()
 
-    def belief(self, pending: Sequence[FloatArray] = ()) -> Belief:
-        """Return what the model believes of the trials it was told before its last sync, with lies about others."""
-        belief = self._new_belief()
+    def belief(self, pending: Sequence[FloatArray] = (), n_wanted: int = 0) -> Belief:
+        """Return what the model believes of the trials it was told before its last sync, with lies about others.
+
+        Parameters
+        ----------
+        pending : sequence of (d,)
+        n_wanted : int
+            How many configs are to be chosen with it.
+        """
+        belief = self._new_belief(is_penalised=self._is_penalised(len(pending) + n_wanted))
         if len(pending) and self.options.multipoint != "naive":
             self._tell_lies(belief, self.place(np.array(pending)))
         return belief
 
-    def _new_belief(self) -> Belief:
+    def _is_penalised(self, crowd: int) -> bool:
+        if self.options.multipoint != "adaptive":
+            return self.options.multipoint == "penalised"
+        return self.options.least_crowd <= crowd <= LARGEST_CROWD and self.n_completed < FINISHED_PER_CROWD * crowd
+
+    def _new_belief(self, *, is_penalised: bool) -> Belief:
         belief = self.model.belief()
-        return PenalisedBelief(belief) if self.options.multipoint == "penalised" else belief
+        return PenalisedBelief(belief) if is_penalised else belief
 
     def place(self, X: FloatArray) -> Places:
         """Look configs up (k, d)."""

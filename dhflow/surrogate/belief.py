@@ -121,6 +121,7 @@ class PenalisedBelief:
         self._belief = belief
         self._radius = radius
         self._pending: list[FloatArray] = []
+        self._latest: tuple[Places | None, int, FloatArray] = (None, 0, np.zeros(0))
 
     def add(self, places: Places, y: FloatArray) -> None:
         """Lower the uncertainty around points; `y` is of no account."""
@@ -134,11 +135,22 @@ class PenalisedBelief:
     def moments(self, places: Places) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation (k,) at points."""
         mean, std = self._belief.moments(places)
-        if not self._pending:
-            return mean, std
-        pending = np.concatenate(self._pending)
+        return mean, std * np.exp(self._log_left(places))
+
+    def _log_left(self, places: Places) -> FloatArray:
+        """Return the logarithm of the share of the uncertainty (k,) that is left at points."""
+        latest, n_seen, log_left = self._latest
+        if latest is not places:
+            n_seen, log_left = 0, np.zeros(len(places))
+        if n_seen < len(self._pending):
+            # The points of one ask are scored again whenever one of them is chosen: only that one is new then.
+            log_left = log_left + self._log_share(places, np.concatenate(self._pending[n_seen:]))
+        self._latest = (places, len(self._pending), log_left)
+        return log_left
+
+    def _log_share(self, places: Places, pending: FloatArray) -> FloatArray:
         features = np.asarray(places.features, dtype=np.float64)
         square = np.square(features).sum(axis=1)[:, None] + np.square(pending).sum(axis=1) - 2 * features @ pending.T
         square = np.maximum(square, 0.0) / features.shape[1]
-        log_left = np.log1p(-np.exp(-square / (2 * self._radius**2)) * (1 - 1e-12)).sum(axis=1)
-        return mean, std * np.exp(log_left)
+        shares: FloatArray = np.log1p(-np.exp(-square / (2 * self._radius**2)) * (1 - 1e-12)).sum(axis=1)
+        return shares

@@ -165,6 +165,60 @@ def test_conditioned_picks_differ_from_naive_ones_after_the_first() -> None:
     assert naive != conditioned
 
 
+@pytest.mark.parametrize(
+    ("n_finished", "n_pending", "n_wanted", "like"),
+    [
+        (40, 0, 31, "conditioned"),  # no crowd
+        (40, 16, 16, "penalised"),
+        (63, 0, 32, "penalised"),
+        (64, 0, 32, "conditioned"),  # two have finished for each
+        (40, 1023, 1, "penalised"),
+        (40, 1024, 1, "conditioned"),  # to look at so many would cost much
+    ],
+)
+def test_forests_penalise_while_few_of_a_crowd_have_finished(
+    n_finished: int, n_pending: int, n_wanted: int, like: str
+) -> None:
+    pending = [Trial(1000 + i, each) for i, each in enumerate(SQUARE.sample(n_pending, np.random.default_rng(1)))]
+    asked = {
+        each: trained(n=n_finished, multipoint=each, n_trees=5).searcher.ask(n_wanted, pending)
+        for each in ("adaptive", "conditioned", "penalised")
+    }
+    assert asked["conditioned"] != asked["penalised"]
+    assert asked["adaptive"] == asked[like]
+
+
+def test_a_gaussian_process_is_conditioned_in_a_crowd_too() -> None:
+    options: dict[str, Any] = {"surrogate": "gaussian_process", "n_candidates": 40}
+    asked = [trained(multipoint=each, **options).searcher.ask(32) for each in ("adaptive", "conditioned")]
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize("liar", ["min", "max"])
+def test_a_liar_that_is_named_is_believed_in_a_crowd_too(liar: str) -> None:
+    asked = [trained(multipoint=each, liar=liar).searcher.ask(32) for each in ("adaptive", "conditioned")]
+    assert asked[0] == asked[1]
+
+
+def test_with_a_gaussian_process_beside_them_trees_are_conditioned_while_it_takes_turns() -> None:
+    options: dict[str, Any] = {"surrogate": "mixed", "n_candidates": 40, "n_trees": 5}
+    asked = [trained(multipoint=each, **options).searcher.ask(32) for each in ("adaptive", "conditioned")]
+    assert asked[0] == asked[1]
+    pending = [Trial(1000 + i, each) for i, each in enumerate(SQUARE.sample(128, np.random.default_rng(1)))]
+    alone = [trained(multipoint=each, **options).searcher.ask(8, pending) for each in ("adaptive", "penalised")]
+    assert alone[0] == alone[1]
+
+
+def test_a_crowd_is_kept_apart() -> None:
+    def apart(multipoint: str) -> float:
+        found = trained(multipoint=multipoint).searcher.ask(64)
+        X = SQUARE.encode([each.config for each in found])
+        distance = np.linalg.norm(X[:, None] - X, axis=2) + np.diag(np.full(64, np.inf))
+        return float(distance.min(axis=1).mean())
+
+    assert apart("adaptive") > 1.2 * apart("conditioned")
+
+
 def test_one_ask_for_many_equals_many_asks_of_one_in_what_it_believes() -> None:
     # Within an ask each pick becomes the lie that a pending trial would be.
     spy, study = spying()

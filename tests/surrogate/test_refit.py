@@ -117,6 +117,20 @@ def test_penalties_take_the_uncertainty_away_near_pending_points() -> None:
         surrogate.belief().add(here, np.zeros(1))
 
 
+def test_penalties_add_up_whenever_they_come() -> None:
+    surrogate = made(BoostedQuantiles, 40)
+    pending = [surrogate.place(np.full((1, 3), each)) for each in (0.4, 0.5, 0.55)]
+    looked_at, others = surrogate.place(np.full((2, 3), [[0.42], [0.6]])), surrogate.place(np.full((1, 3), 0.52))
+    step_by_step, at_once = (PenalisedBelief(surrogate.belief(), radius=0.1) for _ in range(2))
+    for each in pending:
+        step_by_step.add(each, np.zeros(1))
+        step_by_step.moments(looked_at)
+    at_once.add(joined(pending), np.zeros(3))
+    for places in (looked_at, others, looked_at):
+        np.testing.assert_allclose(step_by_step.moments(places)[1], at_once.moments(places)[1], rtol=1e-12)
+    assert at_once.moments(others)[1][0] < surrogate.belief().moments(others)[1][0]
+
+
 def test_places_are_joined_and_taken() -> None:
     first = Places(np.zeros((2, 1)), np.array([[1, 2], [3, 4]]))
     second = Places(np.ones((1, 1)), np.array([[5], [6]]))
