@@ -54,6 +54,7 @@ PEERS = {
     "smac_hpo": Peer("venv_smac", 0.5, 100),
     "optuna_gp": Peer("venv_botorch_optuna", 0.5, 100),
     "deephyper_default": Peer("venv_deephyper", 0.2, 100),
+    "hebo": Peer("venv_hebo", 0.2, 100),
 }
 """In tiers: the cheap ones get every seed, those of some 100 ms an ask half of them, the dear ones fewer and only
 100 trials."""
