@@ -105,7 +105,7 @@ def test_a_search_keeps_what_its_networks_recorded(eager, tmp_path):
         budget=Budget("epochs", 1, 3),
     )
     with ThreadPoolExecutor(1) as pool:  # one thread of this process, which has loaded TensorFlow already
-        result = search(problem, searcher="random", max_trials=2, site=pool, history=tmp_path / "h.h5")
+        result = search(problem, searcher="random", max_trials=2, seed=1, site=pool, history=tmp_path / "h.h5")
     assert result.best.values["val_accuracy"] > 0.4
     for trial in result.trials:
         found = list(read_detail(tmp_path / "h.h5.run" / "trials" / str(trial.trial_id) / "1"))
