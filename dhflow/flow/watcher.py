@@ -2,7 +2,8 @@
 
 The driver gives it every event that it records (:meth:`Watcher.take`, a put into a queue); it gives the driver
 :class:`~dhflow.flow.message.Noted` and :class:`~dhflow.flow.message.Commanded` through the inbox. It reads what
-running trials have recorded, in bounded portions, at an interval that keeps it under a twentieth of one core.
+running trials have recorded, in bounded portions, at an interval that keeps it under a twentieth of one core; commands
+it takes every second.
 Trials shorter than a second are not looked at while they run.
 """
 
@@ -18,27 +19,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dhflow.errors import DhflowError
-from dhflow.flow.advice import BOARD, accepting, curves_of, own_budget
+from dhflow.flow.advice import BOARD
 from dhflow.flow.command_desk import CommandDesk, WatchedStudy
 from dhflow.flow.command_files import FOLDER, CommandInbox
+from dhflow.flow.judging import MOST_ENDED, Judge
 from dhflow.flow.message import Commanded, LoopEvent, Noted
 from dhflow.flow.run_directory import RunDirectory
-from dhflow.flow.siblings import Siblings
 from dhflow.flow.tail import Tail
-from dhflow.flow.taking import AUTO
 from dhflow.flow.watched import Watched, readings_of
 from dhflow.history.event import AttemptEnded, AttemptSubmitted, Event
 from dhflow.history.monitor_event import CommandTaken, FindingMade, RecordsKept
 from dhflow.monitor.control import Control
 from dhflow.monitor.finding import Finding, finding_from_json
-from dhflow.monitor.line import from_json, to_json
-from dhflow.monitor.rules import judge
+from dhflow.monitor.line import from_json
 from dhflow.monitor.rules.reports import UNKNOWN_METRIC
-from dhflow.monitor.stopper import STOPPER
-from dhflow.monitor.surroundings import context_of
 from dhflow.train.attempt_directory import RECORDS
-from dhflow.trial import Trial, TrialSource, TrialStatus
+from dhflow.trial import Trial
 
 if TYPE_CHECKING:
     from dhflow.flow.channel_server import ChannelServer
@@ -57,11 +53,6 @@ JUDGE_BUDGET_S = 0.15
 
 CLOSE_BUDGET_S = 2.0
 _POLL_S = 0.2
-_MOST_ENDED = 500
-"""Ended attempts that wait to be judged; of more, the oldest are left to whoever asks for advice on them."""
-
-_MOST_DEPTH = 3
-"""Changes upon changes that ``adapt="auto"`` makes of one trial."""
 
 
 @dataclass(slots=True)
@@ -103,10 +94,8 @@ class Watcher:
         server: ChannelServer | None = None,
         reads_files: bool = True,
     ) -> None:
-        self._study = study
         self._directory = directory
         self._post = post
-        self._deadline = deadline
         self._server = server
         self._reads_files = reads_files and server is None
         self._events: queue.SimpleQueue[list[Event]] = queue.SimpleQueue()
@@ -115,8 +104,6 @@ class Watcher:
         self._trials = trials
         self._running: dict[int, _Running] = {}
         self._ended: list[Watched] = []
-        self._siblings: Siblings | None = None
-        self._later: list[tuple[Trial, AttemptEnded]] = []
         self._findings: dict[int, list[Finding]] = {}
         self._recorded: dict[int, list[Finding]] = {}
         self._desk = CommandDesk(
@@ -128,8 +115,13 @@ class Watcher:
             study=study,
             watched=self._watched_now,
         )
-        self._n_auto = sum(_is_auto(each) for each in study.record.trials.values())
-        self._tried = {_tried_by(each) for each in study.record.trials.values()}
+        self._judge = Judge(
+            study,
+            self._hand_over,
+            trials=self._trials,
+            findings=self._findings,
+            deadline=deadline,
+        )
         self._n_ended = 0
         self._has_failed = self._has_warned = False
         self._shown = ""
@@ -177,9 +169,10 @@ class Watcher:
         interval_s = INTERVAL_S
         try:
             while not self._wait(interval_s):
-                began = time.perf_counter()
+                began, cpu_s = time.perf_counter(), time.thread_time()
                 self._look()
-                interval_s = max(INTERVAL_S, (time.perf_counter() - began) / COST_SHARE)
+                cpu_s = time.thread_time() - cpu_s
+                interval_s = max(INTERVAL_S, time.perf_counter() - began, cpu_s / COST_SHARE)
             self._finish()
         except Exception:  # noqa: BLE001 - a watcher that fails must not take the study along
             self._has_failed = True
@@ -189,28 +182,38 @@ class Watcher:
                 self._server.close()
 
     def _wait(self, interval_s: float) -> bool:
-        if self._server is None:
-            return self._closing.wait(interval_s)
+        """Wait for the next look, and tell whether it is the last; who gives a command does not wait for a slow one."""
         until = time.monotonic() + interval_s
+        while not self._closing.is_set() and (left_s := until - time.monotonic()) > 0:
+            if self._server is None:
+                self._closing.wait(min(INTERVAL_S, left_s))
+            else:
+                self._listen(self._server, min(INTERVAL_S, left_s))
+            self._hear()
+        return self._closing.is_set()
+
+    def _listen(self, server: ChannelServer, for_s: float) -> None:
+        until = time.monotonic() + for_s
         while not self._closing.is_set() and time.monotonic() < until:
             # Not longer: a control must not wait for a worker to say something.
-            for (trial_id, attempt), records in self._server.look(_POLL_S, _POLL_S * COST_SHARE):
+            for (trial_id, attempt), records in server.look(_POLL_S, _POLL_S * COST_SHARE):
                 running = self._running.get(trial_id)
                 if running is not None and running.attempt == attempt:
                     self._watched(running).add(records)
             self._take_events()
             self._take_orders()
-        return self._closing.is_set()
 
-    def _look(self) -> None:
+    def _hear(self) -> None:
         self._take_events()
         self._desk.look()
         self._take_orders()
+
+    def _look(self) -> None:
         if self._reads_files:
             self._read_files()
         until = time.perf_counter() + JUDGE_BUDGET_S
-        self._judge_ended(until)
-        self._judge_running(until)
+        self._judge.judge_ended(self._ended, until)
+        self._judge.judge_running((each.watched for each in self._running.values() if each.watched is not None), until)
         self._show()
 
     def _finish(self) -> None:
@@ -220,12 +223,15 @@ class Watcher:
         for running in list(self._running.values()):
             if running.watched is not None:  # given up with the session
                 self._end(running)
-        self._judge_ended(time.perf_counter() + CLOSE_BUDGET_S)
+        self._judge.judge_ended(self._ended, time.perf_counter() + CLOSE_BUDGET_S)
         for watched in self._ended:  # whoever asks for advice on them has them judged
-            self._keep(watched)
+            self._judge.keep(watched)
         self._closed_noted = [each for event in posted if isinstance(event, Noted) for each in event.events]
         self._desk.close()
         (self._directory.path / BOARD).unlink(missing_ok=True)
+
+    def _hand_over(self, event: LoopEvent) -> None:
+        self._post(event)
 
     def _take_orders(self) -> None:
         try:
@@ -272,8 +278,7 @@ class Watcher:
             self._server.forget((event.trial_id, event.attempt.number))
         if event.measurements:
             trial = replace(trial, status=event.trial_status)
-            self._later.append((trial, event))
-            del self._later[:-_MOST_ENDED]
+            self._judge.take_sibling(trial, event)
         if running is None or (running.watched is None and not _is_long(event)):
             return
         if running.watched is None and not event.measurements and not self._reads_files:
@@ -289,7 +294,7 @@ class Watcher:
             self._read(running)
         if running.watched is not None:
             self._ended.append(running.watched)
-            del self._ended[:-_MOST_ENDED]
+            del self._ended[:-MOST_ENDED]
 
     def _take_command(self, event: CommandTaken) -> None:
         running = None if event.trial_id is None else self._running.get(event.trial_id)
@@ -310,7 +315,7 @@ class Watcher:
             _log.warning("trial %d is %s", trial_id, finding.text)
         self._recorded.setdefault(trial_id, []).append(finding)
         for each in (self._recorded, self._findings):
-            while len(each) > _MOST_ENDED:
+            while len(each) > MOST_ENDED:
                 del each[next(iter(each))]
 
     # What workers record
@@ -343,124 +348,6 @@ class Watcher:
         if records:
             self._watched(running).add(records)
 
-    # Judging
-
-    def _judge_running(self, until: float) -> None:
-        every = (each.watched for each in self._running.values())
-        due = [each for each in every if each is not None and each.is_due]
-        for watched in sorted(due, key=lambda each: each.judged_at):
-            if time.perf_counter() > until:
-                return
-            self._try_to_judge(watched, is_over=False)
-
-    def _judge_ended(self, until: float) -> None:
-        while self._ended and time.perf_counter() < until:
-            watched = self._ended.pop(0)
-            if watched.has_reported:
-                self._try_to_judge(watched, is_over=True)
-            self._keep(watched)
-
-    def _try_to_judge(self, watched: Watched, *, is_over: bool) -> None:
-        try:
-            self._judge(watched, is_over=is_over)
-        except Exception:  # noqa: BLE001 - a rule or a user's stopper that fails on one run must not blind the watcher
-            watched.give_up()
-            _log.exception("trial %d cannot be judged: it is left alone", watched.trial.trial_id)
-
-    def _keep(self, watched: Watched) -> None:
-        detail = () if watched.keeper_is_home else tuple(map(to_json, watched.keeper.brief()))
-        if detail:
-            self._post(Noted([RecordsKept(watched.trial.trial_id, watched.attempt, detail)]))
-
-    def _judge(self, watched: Watched, *, is_over: bool) -> None:
-        trial, records = watched.trial, watched.keeper.records
-        context = context_of(
-            records,
-            self._study.objectives,
-            config=trial.config,
-            space=self._study.space,
-            target=self._study.target,
-            full_budget=own_budget(trial) or self._study.full_budget,
-            time_left_s=None if is_over else self._time_left_s(watched),
-            now=None if is_over else watched.now,
-        )
-        siblings = self._known_siblings()
-        context = siblings.around(trial, context)
-        watched.metric = context.metric
-        judgement = judge(records, context)
-        reason = None if is_over else self._study.policy.reason_to_stop(judgement, records, context)
-        news = watched.judged(judgement, () if reason is None else (reason,))
-        if not is_over:
-            siblings.add_running(trial, records.readings)
-        if news:
-            now = time.time()
-            self._post(Noted([FindingMade(trial.trial_id, watched.attempt, now, each) for each in news]))
-        self._findings[trial.trial_id] = list(judgement.findings)
-        if reason is not None and not watched.is_stopping:
-            watched.is_stopping = True
-            self._post(Commanded(self._stop(trial, reason)))
-        self._maybe_try(trial, judgement.findings, is_over=is_over)
-
-    def _stop(self, trial: Trial, reason: Finding) -> CommandTaken:
-        origin = reason.rule if reason.rule.startswith(STOPPER) else f"policy:{self._study.policy.adapt}"
-        return CommandTaken(
-            time.time(), "stop", trial.trial_id, origin, {"rule": reason.rule, "text": reason.text, "step": reason.step}
-        )
-
-    def _maybe_try(self, trial: Trial, findings: Iterable[Finding], *, is_over: bool) -> None:
-        policy = self._study.policy
-        found = policy.change_to_try(list(findings), is_over=is_over)
-        if found is None or self._n_auto >= policy.max_auto or self._depth(trial) >= _MOST_DEPTH:
-            return
-        key = trial.trial_id
-        if key in self._tried:
-            return
-        try:
-            command = accepting(trial, found[1].name, [found[0]], self._study.space, origin=AUTO)
-        except DhflowError as error:
-            _log.debug("a suggestion cannot be followed: %s", error)
-            return
-        self._tried.add(key)
-        self._n_auto += 1
-        self._post(Commanded(command))
-
-    def _depth(self, trial: Trial) -> int:
-        depth = 0
-        advice = trial.meta.get("advice")
-        while advice is not None:
-            depth += 1
-            parent = self._trials.get(advice.get("trial"))
-            advice = None if parent is None else parent.meta.get("advice")
-        return depth
-
-    def _time_left_s(self, watched: Watched) -> float | None:
-        left = (self._deadline(), watched.time_left_s)
-        return min((each for each in left if each is not None), default=None)
-
-    def _known_siblings(self) -> Siblings:
-        if self._siblings is None:
-            self._siblings = Siblings()
-            self._add_earlier(self._siblings)
-        for trial, event in self._later:
-            if trial.is_finished:
-                self._siblings.add_ended(trial, event.measurements)
-        self._later.clear()
-        return self._siblings
-
-    def _add_earlier(self, siblings: Siblings) -> None:
-        """Take the curves of earlier sessions; those of this one have come as events."""
-        if self._study.history is None or len(self._study.record.sessions) < 2:
-            return
-        try:
-            curves = curves_of(self._study.history)
-        except (DhflowError, OSError) as error:
-            _log.debug("curves of earlier sessions cannot be read: %s", error)
-            return
-        for trial_id, rows in curves:
-            trial = self._trials.get(trial_id)
-            if trial is not None and trial.status in _COMPARABLE:
-                siblings.add_ended(trial, rows)
-
     # What others see
 
     def _show(self) -> None:
@@ -479,19 +366,8 @@ class Watcher:
             _log.debug("the state of running trials cannot be shown: %s", error)
 
 
-_COMPARABLE = frozenset({TrialStatus.COMPLETED, TrialStatus.STOPPED})
-
-
 def _is_long(event: AttemptEnded) -> bool:
     attempt = event.attempt
     if attempt.started_at is None or attempt.ended_at is None:
         return False
     return attempt.ended_at - attempt.started_at >= LEAST_AGE_S
-
-
-def _is_auto(trial: Trial) -> bool:
-    return trial.source is TrialSource.ADVICE and trial.meta.get("advice", {}).get("by") == AUTO
-
-
-def _tried_by(trial: Trial) -> int | None:
-    return trial.meta["advice"].get("trial") if _is_auto(trial) else None

@@ -128,7 +128,8 @@ def module_name(function: object) -> str:
 def modules_under(folder: Path) -> list[ModuleType]:
     """Return the loaded modules of the user's whose files lie under `folder`."""
     found = []
-    for name, module in list(sys.modules.items()):
+    # A copy is made in one piece; a list of the items is not, and another thread may import meanwhile.
+    for name, module in sys.modules.copy().items():
         file = getattr(module, "__file__", None)
         if (
             isinstance(file, str)

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dhflow import Float, SearchSpace, Study, TrialStatus, load
@@ -268,6 +269,35 @@ def test_commands_from_another_process_reach_a_running_search(history: Path) -> 
     done = [each.command for each in read_commands(history) if "error" not in each.reply]
     assert done == ["accept", "add", "stop"]
     assert not board.exists()
+
+
+def test_who_gives_a_command_does_not_wait_for_a_slow_look(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher_module, "COST_SHARE", 1e-9)  # whatever the first look costs, there is no second one
+    folder = run_path(history) / "commands"
+    with Study(SPACE, searcher="random", seed=1, history=history) as study, ThreadPoolExecutor(1) as outer:
+        running = outer.submit(study.run, overflowing, max_trials=1, abort_after=None, **THREADS)
+        wait_until(lambda: any(each.status is TrialStatus.RUNNING for each in study.trials))
+        reply = wait_for_reply(folder, give(folder, CommandTaken(0.0, "stop", 0)), 20.0)
+        running.result(timeout=60)
+    assert reply == {"sent": True}
+    assert load(history).trials[0].status is TrialStatus.STOPPED
+
+
+def test_a_look_that_had_to_wait_costs_no_more_than_its_time(monkeypatch: pytest.MonkeyPatch, history: Path) -> None:
+    looks: list[float] = []
+
+    def wait(*_: Any) -> None:
+        time.sleep(0.1)
+        looks.append(time.monotonic())
+
+    monkeypatch.setattr("dhflow.flow.judging.Judge.judge_running", wait)
+    with Study(SPACE, searcher="random", seed=1, history=history) as study, ThreadPoolExecutor(1) as outer:
+        running = outer.submit(study.run, overflowing, max_trials=1, **THREADS)
+        wait_until(lambda: len(looks) > 3)
+        folder = run_path(history) / "commands"
+        wait_for_reply(folder, give(folder, CommandTaken(0.0, "stop", 0)), 20.0)
+        running.result(timeout=60)
+    assert min(np.diff(looks)) < 0.1 / watcher_module.COST_SHARE
 
 
 def test_a_paused_search_starts_nothing_until_it_goes_on(history: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import sys
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -250,3 +252,32 @@ def test_an_edit_at_once_that_leaves_the_length_is_seen(tmp_path: Path) -> None:
     assert load_file_module(file).n == 4
     file.write_text("n = 5\n")
     assert load_file_module(file).n == 5
+
+
+def test_modules_may_come_meanwhile() -> None:
+    """What the garbage collector ends may import; so may another thread."""
+    names = [f"late_module_{i}" for i in range(1000)]
+    left = iter(names)
+
+    class Late:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            name = next(left, None)
+            if name is not None:
+                sys.modules[name] = types.ModuleType(name)
+                Late()
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        Late()
+        found = modules_under(Path(__file__).parent)
+    finally:
+        gc.set_threshold(*thresholds)
+        for _ in left:
+            pass
+        for name in names:
+            sys.modules.pop(name, None)
+    assert all(isinstance(each, types.ModuleType) for each in found)
