@@ -30,7 +30,7 @@ from dhflow.surrogate.belief import Surrogate
 from dhflow.surrogate.forest import FOREST_KINDS
 from dhflow.surrogate.kind import SURROGATES, SurrogateKind, can_be_conditioned, make_surrogate, packages_of, row_limit
 from dhflow.surrogate.leaf import VARIANCES
-from dhflow.surrogate.target import normal_scores, power_scores
+from dhflow.surrogate.target import normal_scores, power_scores, standard_scores
 from dhflow.surrogate.training import FAILED_AS, FailedAs, TrainingSet
 from dhflow.trial import Config, Suggestion, Trial
 
@@ -140,6 +140,10 @@ class Ambs(DistinctSearcher):
     0.75 to 0.86 of the regret (seven problems of one objective), with 64 asynchronous workers 0.90 after 256 trials
     (ten problems; 0.97 before); later on penalties lose. With "mixed" only where the trees are alone. It takes up to
     10 ms of CPU more per ask.
+
+    *Branches.* Where a space has conditions, a Gaussian process is told losses as they are, but for bad ones, which are
+    cut (:func:`~dhflow.surrogate.target.standard_scores`). What makes losses normal stretches the differences of the
+    latest trials, however small: a branch that is good at once was refined for ever, and the better one never fitted.
 
     *Departures from the paper.* Targets are normal scores of ranks. Leaf statistics take up
     every tell and every lie at once while a few trees in turn are grown anew, instead of a refit per
@@ -300,7 +304,15 @@ class Ambs(DistinctSearcher):
 
     def scores(self, losses: npt.ArrayLike) -> FloatArray:
         """Return losses (n,) of completed trials in the units of :meth:`predict`."""
-        return power_scores(losses) if self._kinds[0] == "gaussian_process" else normal_scores(losses)
+        if self._kinds[0] != "gaussian_process":
+            return normal_scores(losses)
+        n_first = self._n_first
+        return standard_scores(losses, np.asarray(losses)[:n_first]) if n_first else power_scores(losses)
+
+    @property
+    def _n_first(self) -> int:
+        """How many trials show the scale of the objective; none where it is not kept."""
+        return self.n_initial if any(each.when for each in self.space.parameters.values()) else 0
 
     @property
     def _has_model(self) -> bool:
@@ -330,7 +342,8 @@ class Ambs(DistinctSearcher):
                 [self._new_model(kind, features) for _ in range(self.n_objectives)],
                 self._options_of(kind),
                 features,
-                limits=[self._new_model(kind, features) for _ in self.constraints],
+                # A bound may lie beyond what is cut as bad.
+                limits=[self._new_model(kind, features, n_first=0) for _ in self.constraints],
                 validity=self._new_model("extra_trees", features),
                 cost=self._new_model("extra_trees", features) if self.cost_aware else None,
             )
@@ -345,10 +358,12 @@ class Ambs(DistinctSearcher):
             return replace(self._options, least_crowd=MIXED_UNTIL_PENDING + 1)
         return self._options
 
-    def _new_model(self, kind: SurrogateKind, features: Features) -> Surrogate:
+    def _new_model(self, kind: SurrogateKind, features: Features, *, n_first: int | None = None) -> Surrogate:
         max_rows = min(self._max_training, row_limit(kind))
         training = TrainingSet(len(features), max_rows=max_rows, failed=self._failed, seed=self.seed)
-        return make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **self._model_options)
+        n_first = self._n_first if n_first is None else n_first
+        options = {**self._model_options, "n_first": n_first}
+        return make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **options)
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:
         super()._fold_encoded(trials, X)

@@ -29,7 +29,8 @@ class Auto(Ambs):
     Notes
     -----
     *Why both.* A Gaussian process is the better model of smooth objectives, by a factor of three in regret; trees are
-    better where it fails (many local minima, plateaus), and together they were never bad.
+    better where it fails (many local minima, plateaus), and together they were never bad. A conditional space changes
+    what the process is told, see *Branches* of :class:`~dhflow.searcher.ambs.Ambs`.
 
     *Papers.* Sobol (1967) for the design; Balaprakash et al. (2018) for the asynchronous search, with the believer's
     lie of Ginsbourger, Le Riche and Carraro (2010); Rasmussen and Williams (2006) for the Gaussian process

@@ -16,7 +16,7 @@ from dhflow.surrogate.array import FloatArray, IntArray
 from dhflow.surrogate.belief import Places
 from dhflow.surrogate.kernel import FeatureKinds, matern, matern_slope, plain_kinds, square_differences
 from dhflow.surrogate.refit import Refitted
-from dhflow.surrogate.target import power_scores
+from dhflow.surrogate.target import power_scores, standard_scores
 from dhflow.surrogate.training import TrainingSet
 from dhflow.surrogate.warping import BOUNDS_SHAPE, shape_penalty, warp, warp_slopes
 
@@ -39,23 +39,34 @@ class GaussianProcess(Refitted):
     seed : int
     warps : bool
         Whether each ordered parameter is warped by a curve that is fitted along (:mod:`~dhflow.surrogate.warping`).
+    n_first : int
+        With any, losses keep their scale, as that many of the first trials show it
+        (:func:`~dhflow.surrogate.target.standard_scores`), and are not made normal.
 
     Notes
     -----
     Rasmussen and Williams (2006), eqs. 2.25, 2.26, 5.8 and 5.9. Hyperparameters maximise the posterior by L-BFGS-B with
     exact gradients, from two starts that depend on nothing, at the counts of told trials that
     :func:`~dhflow.surrogate.refit.last_fit` names; each tell in between changes the posterior alone. Losses are made
-    normal by Yeo and Johnson's (2000) transform. A failed trial counts as the worst.
+    normal by Yeo and Johnson's (2000) transform, but where `n_first` trials show a scale to keep. A failed trial counts
+    as the worst.
 
     Warped inputs are those of Snoek et al. (2014), but that the shapes are fitted by maximum posterior, from the plain
     fit on, in place of being sampled.
     """
 
     def __init__(
-        self, training: TrainingSet, *, kinds: FeatureKinds | None = None, seed: int = 0, warps: bool = False
+        self,
+        training: TrainingSet,
+        *,
+        kinds: FeatureKinds | None = None,
+        seed: int = 0,
+        warps: bool = False,
+        n_first: int = 0,
     ) -> None:
         super().__init__(training, seed=seed)
         self.kinds = plain_kinds(training.n_features) if kinds is None else kinds
+        self._n_first = n_first
         self.theta: FloatArray = np.zeros(0)
         self.warped: IntArray = np.flatnonzero(~self.kinds.categorical) if warps else np.zeros(0, np.intp)
         self.shapes: FloatArray = np.zeros((2, len(self.warped)))
@@ -96,7 +107,12 @@ class GaussianProcess(Refitted):
         return self.scale * matern(square_differences(A, B, self.kinds), np.exp(self.theta[:-2]))
 
     def _targets_of(self, rows: IntArray) -> FloatArray:
-        return power_scores(self.training.comparable_losses(rows))
+        losses = self.training.comparable_losses(rows)
+        if not self._n_first:
+            return power_scores(losses)
+        # Of those that were known with the latest row, so that a resumed search comes to the same.
+        first = np.arange(min(self._n_first, rows[-1] + 1), dtype=np.intp)
+        return standard_scores(losses, self.training.comparable_losses(first))
 
     def _fit(self, X: FloatArray, y: FloatArray, seed: list[int]) -> None:
         if len(y) > MAX_FIT_ROWS:

@@ -52,6 +52,7 @@ def make_surrogate(
     seed: int = 0,
     kinds: FeatureKinds | None = None,
     warps: bool = False,
+    n_first: int = 0,
 ) -> Surrogate:
     """Return a surrogate that follows `training`.
 
@@ -67,6 +68,8 @@ def make_surrogate(
         What the features are, for a Gaussian process.
     warps : bool
         Whether a Gaussian process warps its inputs.
+    n_first : int
+        Trials by which a Gaussian process finds the scale of losses; 0 for losses made normal.
 
     Raises
     ------
@@ -86,5 +89,5 @@ def make_surrogate(
     if kind == "gaussian_process":
         from dhflow.surrogate.gaussian_process import GaussianProcess
 
-        return GaussianProcess(training, kinds=kinds, seed=seed, warps=warps)
+        return GaussianProcess(training, kinds=kinds, seed=seed, warps=warps, n_first=n_first)
     raise SurrogateError(f"surrogate is {kind!r}: it must be one of {', '.join(SURROGATES)}")

@@ -3,7 +3,8 @@
 Trees are fitted to the normal scores of the ranks: no outlier, no scale and no failed trial
 can then bend the model, and a plateau of ties stays a plateau. Of the usual transforms this
 one pays most for trees (five times less regret than raw values in our measurements); a
-Gaussian process wants another one.
+Gaussian process wants another one. Both stretch whatever the latest trials differ by, however
+little: where a space has branches, a process that keeps the scale does better.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dhflow.surrogate.array import FloatArray, as_vector
 
 MAX_QUARTILES = 100.0
 """Interquartile ranges from the median, beyond which a value is as good as infinite."""
+FENCE = 1.5
+"""Interquartile ranges from the upper quartile, from which on a value is just bad."""
 _LEAST_SPREAD = 1e-9
 _EXPONENTS = (-20.0, 22.0)
 """Within which an exponent is looked for: powers of the largest values do not overflow."""
@@ -100,6 +103,45 @@ def power_scores(values: npt.ArrayLike) -> FloatArray:
     if not (np.isfinite(powered).all() and spread > _LEAST_SPREAD):
         return normal_scores(vector)
     scores: FloatArray = (powered - powered.mean()) / spread
+    return scores
+
+
+def standard_scores(values: npt.ArrayLike, first: npt.ArrayLike) -> FloatArray:
+    """Return `values` with mean 0 and variance 1, bad ones cut, so that good ones keep the scale of the objective.
+
+    Parameters
+    ----------
+    values : (n,)
+        Finite.
+    first : (k,)
+        Finite values that lie all over the space, as those of an initial design: what is bad follows from them, however
+        many good ones have come since.
+
+    Returns
+    -------
+    (n,)
+        Nowhere decreasing in `values`; all 0 if these are equal.
+
+    Raises
+    ------
+    SurrogateError
+        If one of them is no vector, or holds NaN.
+
+    Notes
+    -----
+    Cut is at the upper fence of Tukey (1977), *Exploratory data analysis*: :data:`FENCE` interquartile ranges above the
+    upper quartile of `first`; and :data:`MAX_QUARTILES` below it. Where that leaves no differences,
+    :func:`power_scores` take its place.
+    """
+    vector, known = as_vector("values", values), as_vector("first", first)
+    low, high = np.quantile(known, (0.25, 0.75)) if known.size else (0.0, 0.0)
+    with np.errstate(over="ignore"):
+        width = high - low
+        scaled = np.clip((vector - high) / width if width > 0 else np.zeros(vector.size), -MAX_QUARTILES, FENCE)
+    spread = float(scaled.std()) if vector.size else 0.0
+    if not (np.isfinite(width) and spread > _LEAST_SPREAD):
+        return power_scores(vector)
+    scores: FloatArray = (scaled - scaled.mean()) / spread
     return scores
 
 

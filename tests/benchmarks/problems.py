@@ -2,7 +2,8 @@
 
 The group ``chosen`` is what options of searchers were chosen on; ``fresh`` has problems that no choice was
 made on, so a choice that holds on both is not an accident. ``smooth`` has the XGBoost tables again, with several
-settings answering for a config instead of the nearest one. Each problem has an optimum, the regret below
+settings answering for a config instead of the nearest one; ``branches`` and ``branches_fresh`` (``branches.py``) have
+choices among models, for what concerns conditional spaces alone. Each problem has an optimum, the regret below
 which nobody would care (the floor), and a direction. Table problems need the folder ``shared/data``, and SVC
 on digits ``shared/peers``, above the checkout or where ``DHFLOW_SHARED`` says; without them they are left out
 and the reason is given.
@@ -341,16 +342,18 @@ ANALYTIC: dict[str, tuple[Callable[[], BenchmarkProblem], ...]] = {
     ),
 }
 
+GROUPS = ("chosen", "fresh", "smooth", "branches", "branches_fresh")
 QUICK = ("branin", "hartmann6", "optimizers12", "classifiers9")
 """For a look at whether all of it works."""
 
 
 def problem_makers() -> dict[str, tuple[str, Callable[[], BenchmarkProblem]]]:
     """Return for each problem its group and what makes it; making a table problem reads its data."""
+    from branches import BRANCHES
     from tables import TABLES
 
     found = {make.__name__: (group, make) for group, makers in ANALYTIC.items() for make in makers}
-    return {**found, **{name: (group, make) for name, (group, make) in TABLES.items()}}
+    return {**found, **BRANCHES, **{name: (group, make) for name, (group, make) in TABLES.items()}}
 
 
 def why_missing(name: str) -> str:

@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import peer_searcher
-from problems import QUICK, BenchmarkProblem, make_problem, problem_makers, why_missing
+from problems import GROUPS, QUICK, BenchmarkProblem, make_problem, problem_makers, why_missing
 from tables import shared_folder
 
 import dhflow
@@ -348,7 +348,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--searchers", default="random,ambs", help="with commas between; `peers` for all installed peers")
-    made.add_argument("--group", default="chosen", choices=["chosen", "fresh", "smooth", "all"])
+    made.add_argument("--group", default="chosen", choices=[*GROUPS, "all"])
     made.add_argument("--problems", help="only these, with commas between")
     made.add_argument("--settings", type=_settings, default=SETTINGS, help="TRIALSxWORKERS,…  [200x1,200x8]")
     made.add_argument("--at", type=lambda text: [int(each) for each in text.split(",")], default=[100, 200],

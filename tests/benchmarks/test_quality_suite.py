@@ -12,6 +12,7 @@ import pytest
 import quality
 import quality_report
 import tables
+from branches import draw_models
 from problems import ANALYTIC, BenchmarkProblem, make_problem, problem_makers, why_missing
 
 from dhflow.space import Categorical, Constant, Float, Integer, Ordinal, SearchSpace
@@ -58,6 +59,19 @@ def test_no_config_is_better_than_the_optimum(name: str) -> None:
 def test_the_optimum_is_reached_where_the_literature_says(name: str) -> None:
     problem = make_problem(name)
     assert problem.regret(problem.loss(problem.space.validate(BEST[name]))) < min(1e-3, problem.floor)
+
+
+@pytest.mark.parametrize("number", range(16))
+def test_of_branches_the_best_model_is_the_hard_one(number: int) -> None:
+    problem = make_problem(f"branches{number}")
+    by_model: dict[str, list[float]] = {}
+    for each in problem.space.sample(3_000, np.random.default_rng(5)):
+        by_model.setdefault(each["model"], []).append(problem.loss(each))
+    medians = {name: float(np.median(losses)) for name, losses in by_model.items()}
+    assert len(medians) >= 3
+    drawn = draw_models(np.random.default_rng(np.random.SeedSequence([number, 0xB2])))
+    (best,) = (name for name, each in drawn.items() if each.loss == 0.0)
+    assert medians[best] > min(medians.values())
 
 
 def test_there_are_enough_fresh_problems_and_each_kind_is_among_them() -> None:

@@ -38,6 +38,43 @@ def test_it_finds_what_random_search_does_not(name: str, n_workers: int) -> None
     assert np.median([best(name, seed) for seed in range(3)]) < 0.3 * np.median([best("random", s) for s in range(9)])
 
 
+BRANCHES = SearchSpace(
+    {
+        "model": Categorical(["easy", "hard"]),
+        "a": Float(0.0, 1.0, when={"model": "easy"}),
+        "b": Float(0.0, 1.0, when={"model": "hard"}),
+        "c": Float(0.0, 1.0, when={"model": "hard"}),
+    }
+)
+
+
+def of_branches(config: dict[str, Any]) -> float:
+    if config["model"] == "easy":
+        return 0.05 + 0.02 * float((config["a"] - 0.3) ** 2)
+    return 1.5 * float((config["b"] - 0.8) ** 2 + (config["c"] - 0.2) ** 2)
+
+
+@pytest.mark.parametrize("name", ["auto", "gp"])
+def test_a_branch_that_is_good_at_once_does_not_keep_them_from_a_better_one(name: str) -> None:
+    for seed in (3, 4, 5):
+        searcher = make_searcher(name, BRANCHES, seed=seed)
+        assert min(run_simulated(searcher, of_branches, n_trials=40, n_workers=1, seed=seed).losses()) < 1e-3
+
+
+def test_scores_are_in_the_units_of_predictions() -> None:
+    plain = SearchSpace({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0)})
+    for space, objective in ((BRANCHES, of_branches), (plain, lambda each: (each["a"] - each["b"]) ** 2)):
+        searcher = make_searcher("gp", space, seed=1)
+        assert isinstance(searcher, Ambs)
+        study = SimulatedStudy(searcher)
+        configs = space.sample(40, np.random.default_rng(0))
+        for config in configs:
+            study.add(config, objective(config))
+        searcher.ask(1)
+        mean, _ = searcher.predict(configs)
+        assert np.abs(mean - searcher.scores([objective(each) for each in configs])).mean() < 0.1
+
+
 def test_two_models_take_turns_and_the_trees_go_on_alone() -> None:
     searcher = make_searcher("auto", SPACE, seed=1)
     assert isinstance(searcher, Ambs)

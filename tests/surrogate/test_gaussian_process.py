@@ -14,7 +14,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from dhflow.surrogate.gaussian_process import GaussianProcess, negative_log_posterior, negative_log_posterior_warped
 from dhflow.surrogate.kernel import FeatureKinds, matern, plain_kinds, square_differences
-from dhflow.surrogate.target import MAX_QUARTILES, power_scores
+from dhflow.surrogate.target import MAX_QUARTILES, power_scores, standard_scores
 from dhflow.surrogate.training import TrainingSet
 from dhflow.surrogate.warping import warp
 
@@ -178,6 +178,26 @@ def test_a_hundred_lies_at_one_place_are_no_error() -> None:
     belief = process.belief()
     belief.add(place, np.zeros(100))
     assert abs(belief.mean(place.take([0]))[0]) < 0.3
+
+
+def test_with_a_scale_targets_depend_on_what_was_told_alone() -> None:
+    X, loss = data(60)
+    loss[3] = np.nan
+    made_by = []
+    for batches in ([60], [1] * 60, [7, 50, 3]):
+        process = GaussianProcess(TrainingSet(3, seed=1), seed=4, n_first=10)
+        begin = 0
+        for size in batches:
+            process.training.append(X[begin : begin + size], loss[begin : begin + size])
+            begin += size
+            process.sync()
+        made_by.append((process.targets, process.theta))
+    for targets, theta in made_by[1:]:
+        np.testing.assert_array_equal(targets, made_by[0][0])
+        np.testing.assert_array_equal(theta, made_by[0][1])
+    known = np.where(np.isnan(loss), np.nanmax(loss), loss)
+    first = np.where(np.isnan(loss[:10]), np.nanmax(loss[:10]), loss[:10])
+    np.testing.assert_allclose(made_by[0][0], standard_scores(known, first))
 
 
 def test_power_scores_are_normal_and_keep_the_order() -> None:
