@@ -18,6 +18,7 @@ import functools
 import hashlib
 import json
 import math
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -390,4 +391,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    # As by Ctrl-C: the processes that compute are ended too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()
