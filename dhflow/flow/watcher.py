@@ -3,8 +3,7 @@
 The driver gives it every event that it records (:meth:`Watcher.take`, a put into a queue); it gives the driver
 :class:`~dhflow.flow.message.Noted` and :class:`~dhflow.flow.message.Commanded` through the inbox. It reads what
 running trials have recorded, in bounded portions, at an interval that keeps it under a twentieth of one core; commands
-it takes every second.
-Trials shorter than a second are not looked at while they run.
+it takes every second. Trials shorter than a second are not looked at while they run.
 """
 
 from __future__ import annotations
@@ -231,6 +230,7 @@ class Watcher:
         (self._directory.path / BOARD).unlink(missing_ok=True)
 
     def _hand_over(self, event: LoopEvent) -> None:
+        # Looked up each time: what comes while the watch ends is collected.
         self._post(event)
 
     def _take_orders(self) -> None:

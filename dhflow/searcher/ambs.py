@@ -312,7 +312,7 @@ class Ambs(DistinctSearcher):
     @property
     def _n_first(self) -> int:
         """How many trials show the scale of the objective; none where it is not kept."""
-        return self.n_initial if any(each.when for each in self.space.parameters.values()) else 0
+        return self.n_initial if self.space.has_conditions else 0
 
     @property
     def _has_model(self) -> bool:
@@ -343,7 +343,7 @@ class Ambs(DistinctSearcher):
                 self._options_of(kind),
                 features,
                 # A bound may lie beyond what is cut as bad.
-                limits=[self._new_model(kind, features, n_first=0) for _ in self.constraints],
+                limits=[self._new_model(kind, features, keeps_scale=False) for _ in self.constraints],
                 validity=self._new_model("extra_trees", features),
                 cost=self._new_model("extra_trees", features) if self.cost_aware else None,
             )
@@ -358,11 +358,10 @@ class Ambs(DistinctSearcher):
             return replace(self._options, least_crowd=MIXED_UNTIL_PENDING + 1)
         return self._options
 
-    def _new_model(self, kind: SurrogateKind, features: Features, *, n_first: int | None = None) -> Surrogate:
+    def _new_model(self, kind: SurrogateKind, features: Features, *, keeps_scale: bool = True) -> Surrogate:
         max_rows = min(self._max_training, row_limit(kind))
         training = TrainingSet(len(features), max_rows=max_rows, failed=self._failed, seed=self.seed)
-        n_first = self._n_first if n_first is None else n_first
-        options = {**self._model_options, "n_first": n_first}
+        options = {**self._model_options, "n_first": self._n_first if keeps_scale else 0}
         return make_surrogate(training, kind=kind, seed=self.seed, kinds=features.kinds, **options)
 
     def _fold_encoded(self, trials: Sequence[Trial], X: FloatArray) -> None:

@@ -141,6 +141,11 @@ class SearchSpace:
         flags.setflags(write=False)
         return flags
 
+    @property
+    def has_conditions(self) -> bool:
+        """Whether some parameters are part of a config only with certain values of others."""
+        return self._activity.has_conditions
+
     @cached_property
     def n_values(self) -> FloatArray:
         """(d,) how many values each parameter can take, inf for a Float; read-only."""
@@ -211,7 +216,7 @@ class SearchSpace:
     def active(self, X: npt.ArrayLike) -> BoolArray:
         """Return (n, d) which parameters the configs at X have."""
         array = self._matrix(X)
-        if not self._activity.has_conditions:
+        if not self.has_conditions:
             return np.ones(array.shape, dtype=np.bool_)
         return self._activity.of(self._encoding.cells.index(array))
 

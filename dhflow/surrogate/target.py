@@ -130,16 +130,18 @@ def standard_scores(values: npt.ArrayLike, first: npt.ArrayLike) -> FloatArray:
     Notes
     -----
     Cut is at the upper fence of Tukey (1977), *Exploratory data analysis*: :data:`FENCE` interquartile ranges above the
-    upper quartile of `first`; and :data:`MAX_QUARTILES` below it. Where that leaves no differences,
+    upper quartile of `first`; and :data:`MAX_QUARTILES` below that quartile. Where that leaves no differences,
     :func:`power_scores` take its place.
     """
     vector, known = as_vector("values", values), as_vector("first", first)
     low, high = np.quantile(known, (0.25, 0.75)) if known.size else (0.0, 0.0)
     with np.errstate(over="ignore"):
         width = high - low
-        scaled = np.clip((vector - high) / width if width > 0 else np.zeros(vector.size), -MAX_QUARTILES, FENCE)
-    spread = float(scaled.std()) if vector.size else 0.0
-    if not (np.isfinite(width) and spread > _LEAST_SPREAD):
+        if not (vector.size and 0 < width < np.inf):
+            return power_scores(vector)
+        scaled = np.clip((vector - high) / width, -MAX_QUARTILES, FENCE)
+    spread = float(scaled.std())
+    if not spread > _LEAST_SPREAD:
         return power_scores(vector)
     scores: FloatArray = (scaled - scaled.mean()) / spread
     return scores

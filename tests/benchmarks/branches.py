@@ -1,8 +1,8 @@
 """Made-up choices among models, each with parameters of its own, of which the best is hard to fit.
 
 Three to six models; those with a worse best value come near it almost anywhere, the best one in a small part of its
-parameters, and in every other problem along a ridge. A search that refines what is good at once stays with the wrong
-model. Of ``branches`` (0 to 7) a choice was made, ``branches_fresh`` (8 to 15) confirm it.
+parameters; half of the models with several have a ridge. A search that refines what is good at once stays with the
+wrong model. Of ``branches`` (0 to 7) a choice was made, ``branches_fresh`` (8 to 15) confirm it.
 """
 
 from __future__ import annotations

@@ -72,6 +72,8 @@ def test_of_branches_the_best_model_is_the_hard_one(number: int) -> None:
     drawn = draw_models(np.random.default_rng(np.random.SeedSequence([number, 0xB2])))
     (best,) = (name for name, each in drawn.items() if each.loss == 0.0)
     assert medians[best] > min(medians.values())
+    model = drawn[best]
+    assert model.value(np.where(model.is_log, 10 ** (4 * (model.place - 1)), model.place)) == pytest.approx(0, abs=1e-9)
 
 
 def test_there_are_enough_fresh_problems_and_each_kind_is_among_them() -> None:

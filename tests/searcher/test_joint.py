@@ -19,7 +19,7 @@ from dhflow.pareto import hypervolume
 from dhflow.searcher import make_searcher
 from dhflow.searcher.ambs import MAX_REPEATS
 from dhflow.searcher.joint import Calibration, JointRule
-from dhflow.space import Float, SearchSpace
+from dhflow.space import Categorical, Float, SearchSpace
 from dhflow.testing.simulated import SimulatedStudy, run_simulated
 from dhflow.trial import Attempt, TrialStatus
 
@@ -70,6 +70,25 @@ def test_constraints_are_learned(name: str) -> None:
     allowed = [each.losses[0] for each in study.trials.values() if each.metrics["sum"] >= 1]
     assert min(allowed) < 1.1  # (1, 0)
     assert len(allowed) > 15
+
+
+@pytest.mark.parametrize("name", ["gp", "auto"])
+def test_a_bound_far_beyond_what_is_usual_is_learned_in_a_conditional_space_too(name: str) -> None:
+    space = SearchSpace(
+        {
+            "model": Categorical(["a", "b"]),
+            "x": Float(0.0, 1.0, when={"model": "a"}),
+            "y": Float(0.0, 1.0, when={"model": "b"}),
+        }
+    )
+    study = SimulatedStudy(make_searcher(name, space, seed=1, constraints=(Constraint("memory", "<=", 400.0),)))
+    for _ in range(40):
+        (trial,) = study.ask(1)
+        x = trial.config.get("x", 0.0)
+        told(study, [-x], memory=math.exp(10.0 * x))
+    allowed = [each.config.get("x", 0.0) for each in study.trials.values() if each.metrics["memory"] <= 400.0]
+    assert len(allowed) > 20
+    assert max(allowed) > 0.99 * math.log(400.0) / 10.0
 
 
 @pytest.mark.parametrize("name", ["gp", "auto"])
